@@ -1,0 +1,1 @@
+//! The SDM's vocabulary as types: registers, exceptions, control bits.

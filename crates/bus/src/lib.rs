@@ -1,0 +1,1 @@
+//! Port I/O, MMIO, interrupt lines and the virtual clock.

@@ -1,0 +1,1 @@
+//! The processor: state, evaluator, event delivery, helpers.

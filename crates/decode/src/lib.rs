@@ -1,0 +1,1 @@
+//! The instruction decoder: iced-x86 behind one door.

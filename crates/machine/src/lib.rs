@@ -1,0 +1,1 @@
+//! The board: wiring, loaders, ACPI tables; run, pause, reset.

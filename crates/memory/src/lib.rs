@@ -1,0 +1,1 @@
+//! Guest RAM, the page walk and the softmmu TLB.

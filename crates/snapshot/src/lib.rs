@@ -1,0 +1,1 @@
+//! The container of saved machine state: named, versioned sections.

@@ -1,0 +1,1 @@
+//! IEEE 754 and x87 arithmetic in software, exact to the bit.
