@@ -1,0 +1,269 @@
+//! Guest RAM: one anonymous mapping of the host, seen by guest-physical address.
+//!
+//! # Unsafe
+//! This module owns the mapping. Invariant: every offset handed to the pointer was checked against the mapping's length by
+//! [`Ram::offset`], and nothing outlives the mapping, since all access goes through `&Ram`. Guest memory is shared with other vCPUs, so
+//! it is only ever read and written through raw pointers; a torn value is the guest's own race.
+#![expect(unsafe_code, reason = "owns the host mapping behind guest RAM")]
+
+use arch::{GuestPhys, PAGE_SHIFT};
+use memmap2::{MmapOptions, MmapRaw};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// First byte of the hole for MMIO below 4 GiB.
+pub const HOLE_START: u64 = 0xc000_0000;
+/// First byte above the hole.
+pub const HOLE_END: u64 = 1 << 32;
+
+/// Plain data of a guest: any bit pattern is a value.
+pub trait Plain: Copy + Default + Send + 'static {}
+impl Plain for u8 {}
+impl Plain for u16 {}
+impl Plain for u32 {}
+impl Plain for u64 {}
+impl Plain for u128 {}
+
+/// Host trouble with RAM.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The host does not give that much.
+    #[error("the host cannot reserve {bytes} bytes for guest memory")]
+    Map {
+        bytes: u64,
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not a whole number of pages, or nothing.
+    #[error("guest memory must be a positive multiple of 4096 bytes, not {bytes}")]
+    Size { bytes: u64 },
+}
+
+/// The address range is not (wholly) RAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("guest-physical {addr:#x} (+{len:#x}) is not RAM")]
+pub struct OutsideRam {
+    pub addr: u64,
+    pub len: u64,
+}
+
+/// Frame flag: translations or decoded blocks were made from this frame.
+const CODE: u8 = 1;
+
+/// The machine's RAM: from 0 up to 3 GiB, the rest from 4 GiB up.
+pub struct Ram {
+    map: MmapRaw,
+    size: u64,
+    flags: Box<[AtomicU8]>,
+    generations: Box<[AtomicU32]>,
+}
+
+fn zeroed<T>(len: usize, zero: fn() -> T) -> Box<[T]> {
+    std::iter::repeat_with(zero).take(len).collect()
+}
+
+impl Ram {
+    /// `bytes` of zeroed RAM. The host commits pages as the guest touches them.
+    pub fn new(bytes: u64) -> Result<Arc<Self>, Error> {
+        if bytes == 0 || bytes & 0xfff != 0 {
+            return Err(Error::Size { bytes });
+        }
+        let frames = (bytes >> PAGE_SHIFT) as usize;
+        let map = MmapOptions::new()
+            .len(usize::try_from(bytes).unwrap_or(usize::MAX))
+            .no_reserve_swap()
+            .map_anon()
+            .map_err(|source| Error::Map { bytes, source })?;
+        Ok(Arc::new(Self {
+            map: map.into(),
+            size: bytes,
+            flags: zeroed(frames, AtomicU8::default),
+            generations: zeroed(frames, AtomicU32::default),
+        }))
+    }
+
+    /// Bytes of RAM in all.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The guest-physical ranges that RAM covers: (start, bytes).
+    pub fn ranges(&self) -> Vec<(GuestPhys, u64)> {
+        let low = self.size.min(HOLE_START);
+        let mut r = vec![(GuestPhys(0), low)];
+        if self.size > low {
+            r.push((GuestPhys(HOLE_END), self.size - low));
+        }
+        r
+    }
+
+    /// The offset in the mapping of `len` bytes at `addr`, if they are all RAM on one side of the hole.
+    #[inline]
+    fn offset(&self, addr: GuestPhys, len: u64) -> Option<usize> {
+        let low = self.size.min(HOLE_START);
+        let (start, room) = if addr.0 < HOLE_START {
+            (addr.0, low)
+        } else if addr.0 >= HOLE_END {
+            (addr.0 - HOLE_END + HOLE_START, self.size)
+        } else {
+            return None;
+        };
+        (start.checked_add(len)? <= room).then_some(start as usize)
+    }
+
+    #[inline]
+    fn index(&self, frame: u64) -> Option<usize> {
+        self.offset(GuestPhys(frame << PAGE_SHIFT), 1)
+            .map(|o| o >> PAGE_SHIFT)
+    }
+
+    /// Whether the frame is RAM.
+    pub fn contains_frame(&self, frame: u64) -> bool {
+        self.index(frame).is_some()
+    }
+
+    /// The host address of a frame of RAM: what a TLB entry's addend is made of.
+    #[inline]
+    pub(crate) fn host_frame(&self, frame: u64) -> Option<*mut u8> {
+        let o = self.offset(GuestPhys(frame << PAGE_SHIFT), 1 << PAGE_SHIFT)?;
+        // SAFETY: `offset` checked the whole frame against the mapping.
+        Some(unsafe { self.map.as_mut_ptr().add(o) })
+    }
+
+    /// Copies RAM out.
+    pub fn read(&self, addr: GuestPhys, into: &mut [u8]) -> Result<(), OutsideRam> {
+        let len = into.len() as u64;
+        let o = self
+            .offset(addr, len)
+            .ok_or(OutsideRam { addr: addr.0, len })?;
+        // SAFETY: `offset` checked the range; `into` is host memory, hence does not overlap.
+        unsafe {
+            self.map
+                .as_ptr()
+                .add(o)
+                .copy_to_nonoverlapping(into.as_mut_ptr(), into.len())
+        };
+        Ok(())
+    }
+
+    /// Copies into RAM. Code made from the touched frames becomes stale: their generation moves on.
+    pub fn write(&self, addr: GuestPhys, from: &[u8]) -> Result<(), OutsideRam> {
+        let len = from.len() as u64;
+        let o = self
+            .offset(addr, len)
+            .ok_or(OutsideRam { addr: addr.0, len })?;
+        // SAFETY: as in `read`.
+        unsafe {
+            self.map
+                .as_mut_ptr()
+                .add(o)
+                .copy_from_nonoverlapping(from.as_ptr(), from.len())
+        };
+        if !from.is_empty() {
+            for i in o >> PAGE_SHIFT..=(o + from.len() - 1) >> PAGE_SHIFT {
+                if self.flags[i].load(Ordering::Relaxed) & CODE != 0 {
+                    self.flags[i].fetch_and(!CODE, Ordering::Relaxed);
+                    self.generations[i].fetch_add(1, Ordering::Release);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One plain value out of RAM.
+    pub fn load<T: Plain>(&self, addr: GuestPhys) -> Result<T, OutsideRam> {
+        let len = size_of::<T>() as u64;
+        let o = self
+            .offset(addr, len)
+            .ok_or(OutsideRam { addr: addr.0, len })?;
+        // SAFETY: `offset` checked the range; any bits make a `T`.
+        Ok(unsafe { self.map.as_ptr().add(o).cast::<T>().read_unaligned() })
+    }
+
+    /// Replaces an aligned quadword of a paging structure if it still is `old`; tells whether it was.
+    pub(crate) fn compare_exchange64(&self, addr: GuestPhys, old: u64, new: u64) -> bool {
+        let Some(o) = self.offset(GuestPhys(addr.0 & !7), 8) else {
+            return false;
+        };
+        // SAFETY: checked range, aligned to 8 since the mapping is page-aligned; other accesses from this process to paging
+        // structures are raw and never references.
+        let a = unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().add(o).cast()) };
+        a.compare_exchange(old, new, Ordering::SeqCst, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// The same for a doubleword.
+    pub(crate) fn compare_exchange32(&self, addr: GuestPhys, old: u32, new: u32) -> bool {
+        let Some(o) = self.offset(GuestPhys(addr.0 & !3), 4) else {
+            return false;
+        };
+        // SAFETY: as for quadwords.
+        let a = unsafe { AtomicU32::from_ptr(self.map.as_mut_ptr().add(o).cast()) };
+        a.compare_exchange(old, new, Ordering::SeqCst, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Whether code was made from the frame since it was last written.
+    #[inline]
+    pub fn is_code(&self, frame: u64) -> bool {
+        self.index(frame)
+            .is_some_and(|i| self.flags[i].load(Ordering::Relaxed) & CODE != 0)
+    }
+
+    /// Notes that code is made from the frame; tells the frame's generation and whether the mark is new (then write tags to
+    /// the frame must go from every TLB before the code is used). `None` if it is not RAM.
+    pub fn mark_code(&self, frame: u64) -> Option<(u32, bool)> {
+        let i = self.index(frame)?;
+        let old = self.flags[i].fetch_or(CODE, Ordering::SeqCst);
+        Some((self.generations[i].load(Ordering::Acquire), old & CODE == 0))
+    }
+
+    /// The frame's generation: moves on whenever code in it is overwritten.
+    #[inline]
+    pub fn generation(&self, frame: u64) -> u32 {
+        self.index(frame)
+            .map_or(0, |i| self.generations[i].load(Ordering::Acquire))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hole_and_the_end_are_not_ram() {
+        let r = Ram::new(0x10_0000).unwrap();
+        let mut b = [0; 8];
+        assert!(r.read(GuestPhys(0xf_fff8), &mut b).is_ok());
+        assert!(r.read(GuestPhys(0xf_fff9), &mut b).is_err());
+        assert!(r.read(GuestPhys(u64::MAX), &mut b).is_err());
+        assert!(r.read(GuestPhys(HOLE_START), &mut b).is_err());
+        assert!(r.read(GuestPhys(HOLE_END), &mut b).is_err());
+        assert!(Ram::new(0).is_err());
+    }
+
+    #[test]
+    fn memory_above_the_hole_follows_the_memory_below() {
+        let r = Ram::new(HOLE_START + 0x1000).unwrap();
+        assert_eq!(
+            r.ranges(),
+            vec![(GuestPhys(0), HOLE_START), (GuestPhys(HOLE_END), 0x1000)]
+        );
+        r.write(GuestPhys(HOLE_END), &[7]).unwrap();
+        assert_eq!(r.load::<u8>(GuestPhys(HOLE_END)).unwrap(), 7);
+        assert!(r.write(GuestPhys(HOLE_START - 1), &[1, 2]).is_err());
+    }
+
+    #[test]
+    fn a_write_moves_the_generation_of_code_frames_only() {
+        let r = Ram::new(0x4000).unwrap();
+        let g = r.generation(1);
+        r.write(GuestPhys(0x1000), &[1]).unwrap();
+        assert_eq!(r.generation(1), g);
+        assert_eq!(r.mark_code(1), Some((g, true)));
+        assert_eq!(r.mark_code(1), Some((g, false)));
+        r.write(GuestPhys(0xfff), &[1, 2]).unwrap();
+        assert_ne!(r.generation(1), g);
+        assert!(!r.is_code(1));
+    }
+}

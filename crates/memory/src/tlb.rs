@@ -1,0 +1,182 @@
+//! The softmmu TLB: per class of rights a direct-mapped array of page tags and host addends.
+//!
+//! # Unsafe
+//! Owns the dereference of `addr + addend`. Invariant: an entry with a valid tag was filled from a live frame of the [`Ram`] that the
+//! owning [`Mmu`](crate::Mmu) holds, so that every byte of the tagged page plus addend lies in the mapping; the tag compare admits
+//! only accesses that stay in the page.
+#![expect(
+    unsafe_code,
+    reason = "reads and writes guest RAM through the addend of a checked entry"
+)]
+
+use crate::{Access, Class, Plain, Ram};
+use arch::PAGE_SHIFT;
+
+/// Entries per class.
+pub const ENTRIES: usize = 256;
+/// Number of access classes: [`Class`].
+pub const CLASSES: usize = 3;
+
+/// One page of one class. A tag is the page's linear address, or [`Entry::NONE`] where that kind of access must take the slow path.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Entry {
+    pub read: u64,
+    pub write: u64,
+    pub exec: u64,
+    /// Host address minus linear address, wrapping.
+    pub addend: u64,
+}
+
+impl Entry {
+    /// Matches no page: the offset bits of a tag are zero.
+    pub const NONE: u64 = u64::MAX;
+    const EMPTY: Self = Self {
+        read: Self::NONE,
+        write: Self::NONE,
+        exec: Self::NONE,
+        addend: 0,
+    };
+}
+
+const GLOBAL: u8 = 0x80;
+
+/// The arrays.
+#[repr(C)]
+pub struct Tlb {
+    /// By [`Class`], then by page number modulo [`ENTRIES`].
+    pub entries: [[Entry; ENTRIES]; CLASSES],
+    /// log2 of the guest page's size, and [`GLOBAL`].
+    meta: [[u8; ENTRIES]; CLASSES],
+}
+
+#[inline(always)]
+fn index(addr: u64) -> usize {
+    (addr >> PAGE_SHIFT) as usize % ENTRIES
+}
+
+impl Tlb {
+    /// An empty TLB.
+    pub fn new() -> Self {
+        Self {
+            entries: [[Entry::EMPTY; ENTRIES]; CLASSES],
+            meta: [[0; ENTRIES]; CLASSES],
+        }
+    }
+
+    /// The tag that an access of `len` bytes needs: its last byte's page, so that one which crosses a page matches nothing.
+    /// (An access that crosses has its first byte in another page than the indexed entry's tag.)
+    #[inline(always)]
+    fn last_page(addr: u64, len: usize) -> u64 {
+        addr.wrapping_add(len as u64 - 1) & !arch::PAGE_MASK
+    }
+
+    /// Reads if the page is present for reading and the value does not cross its end.
+    #[inline(always)]
+    pub fn read<T: Plain>(&self, class: Class, addr: u64) -> Option<T> {
+        let e = &self.entries[class as usize][index(addr)];
+        if e.read != Self::last_page(addr, size_of::<T>()) {
+            return None;
+        }
+        // SAFETY: the tag matches, so the module's invariant holds for all bytes of the value.
+        Some(unsafe { (addr.wrapping_add(e.addend) as *const T).read_unaligned() })
+    }
+
+    /// Writes on the same terms; `false` if the slow path must do it.
+    #[inline(always)]
+    pub fn write<T: Plain>(&self, class: Class, addr: u64, value: T) -> bool {
+        let e = &self.entries[class as usize][index(addr)];
+        if e.write != Self::last_page(addr, size_of::<T>()) {
+            return false;
+        }
+        // SAFETY: as for `read`.
+        unsafe { (addr.wrapping_add(e.addend) as *mut T).write_unaligned(value) };
+        true
+    }
+
+    /// The host address of `len` bytes at `addr` for `access`, on the same terms: for atomic and bulk operations.
+    #[inline(always)]
+    pub fn host(&self, class: Class, addr: u64, len: usize, access: Access) -> Option<*mut u8> {
+        let e = &self.entries[class as usize][index(addr)];
+        let tag = match access {
+            Access::Read => e.read,
+            Access::Write => e.write,
+            Access::Fetch => e.exec,
+        };
+        (len > 0 && tag == Self::last_page(addr, len))
+            .then(|| addr.wrapping_add(e.addend) as *mut u8)
+    }
+
+    /// Fills the entry for `linear`'s page from a frame of RAM. `tags` says which accesses the fast path may serve.
+    pub(crate) fn fill(
+        &mut self,
+        ram: &Ram,
+        class: Class,
+        linear: u64,
+        frame: u64,
+        tags: [bool; 3],
+        shift: u32,
+        global: bool,
+    ) {
+        let Some(host) = ram.host_frame(frame) else {
+            return;
+        };
+        let page = linear & !arch::PAGE_MASK;
+        let tag = |on: bool| if on { page } else { Entry::NONE };
+        self.entries[class as usize][index(linear)] = Entry {
+            read: tag(tags[0]),
+            write: tag(tags[1]),
+            exec: tag(tags[2]),
+            addend: (host as u64).wrapping_sub(page),
+        };
+        self.meta[class as usize][index(linear)] = shift as u8 | if global { GLOBAL } else { 0 };
+    }
+
+    /// Forgets everything.
+    pub fn flush(&mut self) {
+        self.entries = [[Entry::EMPTY; ENTRIES]; CLASSES];
+    }
+
+    /// Forgets all but global pages (MOV to CR3).
+    pub fn flush_non_global(&mut self) {
+        for (row, meta) in self.entries.iter_mut().zip(&self.meta) {
+            for (e, m) in row.iter_mut().zip(meta) {
+                if m & GLOBAL == 0 {
+                    *e = Entry::EMPTY;
+                }
+            }
+        }
+    }
+
+    /// Forgets the page that holds `addr`, whatever its size (INVLPG).
+    pub fn flush_page(&mut self, addr: u64) {
+        for (row, meta) in self.entries.iter_mut().zip(&self.meta) {
+            row[index(addr)] = Entry::EMPTY;
+            for (e, m) in row.iter_mut().zip(meta) {
+                let shift = u32::from(m & !GLOBAL);
+                let tag = e.read.min(e.write).min(e.exec);
+                if shift > PAGE_SHIFT && tag != Entry::NONE && (tag ^ addr) >> shift.min(63) == 0 {
+                    *e = Entry::EMPTY;
+                }
+            }
+        }
+    }
+
+    /// Takes the write tags of every mapping of a frame: it now holds code.
+    pub(crate) fn protect(&mut self, ram: &Ram, frame: u64) {
+        let Some(host) = ram.host_frame(frame) else {
+            return;
+        };
+        for e in self.entries.iter_mut().flatten() {
+            if e.write != Entry::NONE && e.write.wrapping_add(e.addend) == host as u64 {
+                e.write = Entry::NONE;
+            }
+        }
+    }
+}
+
+impl Default for Tlb {
+    fn default() -> Self {
+        Self::new()
+    }
+}
