@@ -16,6 +16,10 @@ pub trait LocalApic: Send + Sync {
     fn read_msr(&self, msr: u32) -> Option<u64>;
     /// WRMSR of the same; `false` raises #GP.
     fn write_msr(&self, msr: u32, value: u64) -> bool;
+    /// IA32_TSC_ADJUST (or whatever else the guest's counter is ahead of the clock's) is now `adjust`: moves the TSC deadline.
+    fn set_tsc_adjust(&self, adjust: u64) {
+        let _ = adjust;
+    }
     /// The MMIO page of xAPIC mode if it is enabled: (guest-physical address), for the CPU's decoder.
     fn mmio_base(&self) -> Option<u64>;
     /// A doubleword of the xAPIC page.
