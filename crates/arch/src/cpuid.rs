@@ -94,3 +94,50 @@ features! {
     Lm = 0x8000_0001, 0, EDX, 29;
     InvariantTsc = 0x8000_0007, 0, EDX, 8;
 }
+
+/// A set of features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct FeatureSet(u64);
+
+const _: () = assert!(Feature::ALL.len() <= 64);
+
+impl FeatureSet {
+    /// No feature.
+    pub const EMPTY: Self = Self(0);
+    /// These features.
+    pub const fn of(features: &[Feature]) -> Self {
+        let (mut set, mut i) = (Self::EMPTY, 0);
+        while i < features.len() {
+            set = set.with(features[i]);
+            i += 1;
+        }
+        set
+    }
+    /// This set and `f`.
+    #[must_use]
+    pub const fn with(self, f: Feature) -> Self {
+        Self(self.0 | 1 << f as u8)
+    }
+    /// Both sets together.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+    /// This set without `f`.
+    #[must_use]
+    pub const fn without(self, f: Feature) -> Self {
+        Self(self.0 & !(1 << f as u8))
+    }
+    /// Whether `f` is in the set.
+    pub const fn has(self, f: Feature) -> bool {
+        self.0 >> f as u8 & 1 != 0
+    }
+    /// Whether all of `other` is in this set.
+    pub const fn covers(self, other: Self) -> bool {
+        other.0 & !self.0 == 0
+    }
+    /// The features in the set, in declaration order.
+    pub fn iter(self) -> impl Iterator<Item = Feature> {
+        Feature::ALL.iter().copied().filter(move |f| self.has(*f))
+    }
+}

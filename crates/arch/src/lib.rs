@@ -6,12 +6,14 @@
 pub mod control;
 pub mod cpuid;
 pub mod exception;
+pub mod mode;
 pub mod msr;
 pub mod register;
 pub mod segment;
 
 pub use control::{Cr0, Cr4, Efer, Rflags};
 pub use exception::{Exception, Fault};
+pub use mode::{Mode, Size};
 pub use register::{Gpr, Seg};
 pub use segment::{Descriptor, Segment, Selector};
 

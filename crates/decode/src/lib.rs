@@ -1,1 +1,182 @@
 //! The instruction decoder: iced-x86 behind one door.
+//!
+//! [`decode`] turns bytes into an [`Insn`]: a form (iced's [`Code`]) with operands resolved as far as decoding can. Everything is
+//! relative to the instruction's own address, so that the same decoded instruction serves wherever its page is mapped.
+//! Invariant: nothing here knows an address, and nothing outside this crate calls iced's decoder.
+
+mod features;
+mod insn;
+
+pub use features::required_features;
+pub use iced_x86::Code;
+pub use insn::{Insn, Mem, Operand, Rep};
+
+use arch::{Mode, Seg, Size};
+use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind, Register};
+
+/// The most bytes an instruction can have (Vol. 2A, 2.3.11).
+pub const MAX_LEN: usize = 15;
+
+/// Why bytes are no instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undecodable {
+    /// The bytes end before the instruction does; with [`MAX_LEN`] given it is too long, which is #GP(0).
+    Short,
+    /// No instruction: #UD.
+    Invalid,
+}
+
+/// Decodes the instruction at the start of `bytes`.
+pub fn decode(bytes: &[u8], mode: Mode) -> Result<Insn, Undecodable> {
+    let bytes = bytes.get(..MAX_LEN).unwrap_or(bytes);
+    let mut i = iced(bytes, mode, 0)?;
+    if required_features(i.code()).is_none() {
+        // 0F 0D and 0F 18 to 0F 1F are no-operations where no extension that we have defines them (Vol. 2D, table A-3).
+        let nop = iced(bytes, mode, DecoderOptions::FORCE_RESERVED_NOP)?;
+        if required_features(nop.code()).is_none() {
+            return Err(Undecodable::Invalid);
+        }
+        i = nop;
+    }
+    Ok(lower(&i, mode))
+}
+
+/// TZCNT, LZCNT and WBNOINVD are BSF, BSR and WBINVD on processors without those extensions.
+const OPTIONS: u32 =
+    DecoderOptions::NO_MPFX_0FBC | DecoderOptions::NO_MPFX_0FBD | DecoderOptions::NO_WBNOINVD;
+
+fn iced(bytes: &[u8], mode: Mode, options: u32) -> Result<Instruction, Undecodable> {
+    let mut d = Decoder::with_ip(mode.code().bits(), bytes, 0, OPTIONS | options);
+    let i = d.decode();
+    if i.code() == Code::INVALID && d.last_error() == iced_x86::DecoderError::NoMoreBytes {
+        return Err(Undecodable::Short);
+    }
+    Ok(i)
+}
+
+/// Disassembles one instruction of a known address, for people.
+pub fn disassemble(bytes: &[u8], mode: Mode, address: u64) -> String {
+    use iced_x86::{Formatter, IntelFormatter};
+    let i = Decoder::with_ip(mode.code().bits(), bytes, address, DecoderOptions::NONE).decode();
+    let mut text = String::new();
+    IntelFormatter::new().format(&i, &mut text);
+    text
+}
+
+fn lower(i: &Instruction, mode: Mode) -> Insn {
+    let rep = match (i.has_rep_prefix(), i.has_repne_prefix()) {
+        (true, _) => Rep::Rep,
+        (_, true) => Rep::Repne,
+        _ => Rep::None,
+    };
+    let mut out = Insn {
+        code: i.code(),
+        len: i.len() as u8,
+        rep,
+        lock: i.has_lock_prefix(),
+        address: mode.code(),
+        ops: [Operand::None; 3],
+        mem: Mem {
+            base: Mem::NONE,
+            index: Mem::NONE,
+            scale: 0,
+            seg: Seg::Ds,
+            disp: 0,
+        },
+    };
+    for n in 0..i.op_count().min(3) {
+        out.ops[n as usize] = operand(i, n, mode, &mut out);
+    }
+    out
+}
+
+fn operand(i: &Instruction, n: u32, mode: Mode, out: &mut Insn) -> Operand {
+    use OpKind::*;
+    match i.op_kind(n) {
+        Register => register(i.op_register(n)),
+        NearBranch16 => Operand::Rel(i64::from(i.near_branch16() as i16)),
+        NearBranch32 => Operand::Rel(i64::from(i.near_branch32() as i32)),
+        NearBranch64 => Operand::Rel(i.near_branch64() as i64),
+        FarBranch16 => Operand::Far {
+            selector: i.far_branch_selector(),
+            offset: i.far_branch16().into(),
+        },
+        FarBranch32 => Operand::Far {
+            selector: i.far_branch_selector(),
+            offset: i.far_branch32(),
+        },
+        Memory => {
+            memory(i, mode, out);
+            Operand::Mem
+        }
+        MemorySegSI | MemorySegDI | MemoryESDI => string(i, out, Size::B16),
+        MemorySegESI | MemorySegEDI | MemoryESEDI => string(i, out, Size::B32),
+        MemorySegRSI | MemorySegRDI | MemoryESRDI => string(i, out, Size::B64),
+        _ => Operand::Imm(i.immediate(n)),
+    }
+}
+
+/// An implicit memory operand of a string instruction: the registers are the body's business.
+fn string(i: &Instruction, out: &mut Insn, size: Size) -> Operand {
+    out.address = size;
+    if let Some(seg) = segment(i.memory_segment()) {
+        // ES:rDI operands cannot be overridden and say ES; a source operand's segment wins.
+        if seg != Seg::Es || i.segment_prefix() == iced_x86::Register::ES {
+            out.mem.seg = seg;
+        }
+    }
+    Operand::Implicit
+}
+
+fn memory(i: &Instruction, mode: Mode, out: &mut Insn) {
+    let (base, index) = (i.memory_base(), i.memory_index());
+    let bytes = match [base, index].into_iter().find(|&r| r != Register::None) {
+        Some(r) => r.size(),
+        None => i.memory_displ_size() as usize,
+    };
+    out.address = match bytes {
+        2 => Size::B16,
+        4 => Size::B32,
+        8 => Size::B64,
+        _ => mode.code(),
+    };
+    let number = |r: Register| match r {
+        Register::None => Mem::NONE,
+        Register::RIP | Register::EIP => Mem::RIP,
+        r => r.number() as u8,
+    };
+    out.mem = Mem {
+        base: number(base),
+        index: number(index),
+        scale: i.memory_index_scale().trailing_zeros() as u8,
+        seg: segment(i.memory_segment()).unwrap_or(Seg::Ds),
+        disp: i.memory_displacement64(),
+    };
+}
+
+fn segment(r: Register) -> Option<Seg> {
+    Some(match r {
+        Register::ES => Seg::Es,
+        Register::CS => Seg::Cs,
+        Register::SS => Seg::Ss,
+        Register::DS => Seg::Ds,
+        Register::FS => Seg::Fs,
+        Register::GS => Seg::Gs,
+        _ => return None,
+    })
+}
+
+fn register(r: Register) -> Operand {
+    use Register as R;
+    let n = r.number() as u8;
+    match r {
+        R::AH | R::CH | R::DH | R::BH => Operand::GprHigh(n & 3),
+        _ if r.is_gpr() => Operand::Gpr(n),
+        _ if r.is_xmm() => Operand::Xmm(n),
+        _ if r.is_mm() => Operand::Mm(n),
+        _ if r.is_st() => Operand::St(n),
+        _ if r.is_cr() => Operand::Cr(n),
+        _ if r.is_dr() => Operand::Dr(n),
+        _ => segment(r).map_or(Operand::None, Operand::Seg),
+    }
+}

@@ -1,1 +1,22 @@
-//! Every instruction's meaning, written once over trait Emit, and the table of what exists.
+//! Every instruction's meaning, written once.
+//!
+//! - [`emit`]: the vocabulary, `trait Emit`.
+//! - [`table`]: which instruction forms exist, and the body of each.
+//! - [`flags`], [`operand`], [`vector`], [`fp`]: what bodies share.
+//! - one file per instruction family of the SDM for the bodies.
+//!
+//! Invariant: this crate knows no engine. It compiles against any type that implements [`Emit`], and nothing else says what an
+//! instruction does, but for the helpers that the table names.
+
+pub mod arith;
+pub mod control;
+pub mod emit;
+pub mod flags;
+pub mod fp;
+pub mod mov;
+pub mod operand;
+pub mod stack;
+pub mod table;
+pub mod vector;
+
+pub use emit::Emit;
