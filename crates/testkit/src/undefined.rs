@@ -1,1 +1,186 @@
-//! wip
+//! What the architecture leaves open: the one table of flags, status bits and memory bytes that a comparison passes over.
+//!
+//! Each row names the page of the SDM (Vol. 2) that says so. Where Intel and AMD agree in silicon on an "undefined" result, the row is
+//! narrower than the manual and says so: Ferry does as the chips do.
+
+use crate::case::{Case, Outcome};
+use crate::generate::aim::linear;
+use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic as M, OpKind};
+
+const CF: u64 = 1 << 0;
+const PF: u64 = 1 << 2;
+const AF: u64 = 1 << 4;
+const ZF: u64 = 1 << 6;
+const SF: u64 = 1 << 7;
+const OF: u64 = 1 << 11;
+
+/// FSW condition bits.
+const C0: u16 = 1 << 8;
+const C1: u16 = 1 << 9;
+const C2: u16 = 1 << 10;
+const C3: u16 = 1 << 14;
+
+/// How far the floating-point result may lie from the host's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Tolerance {
+    /// Bit for bit.
+    Exact,
+    /// ST(0) and ST(1) within so many units in the last place.
+    Ulps(u64),
+    /// XMM lanes that differ by at most this fraction.
+    Relative(f32),
+}
+
+/// What not to compare.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Open {
+    /// Bits of RFLAGS.
+    pub flags: u64,
+    /// Bits of FSW.
+    pub fsw: u16,
+    /// Destination register and memory as a whole.
+    pub destination: bool,
+    /// Floating-point results.
+    pub tolerance: Tolerance,
+    /// Ranges of linear memory.
+    pub memory: Vec<(u64, u64)>,
+}
+
+/// When a row of [`FLAGS`] applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Always.
+    Always,
+    /// The count is not 0.
+    Shifted,
+    /// The count is neither 0 nor 1.
+    Multiple,
+    /// The count is at least the operand's width.
+    Wide,
+    /// The count is greater than the operand's width.
+    Beyond,
+}
+
+/// Undefined flags: instructions, condition, flags, source.
+pub const FLAGS: &[(&[M], When, u64, &str)] = &[
+    (&[M::And, M::Or, M::Xor, M::Test], When::Always, AF, "AND, OR, XOR, TEST"),
+    (&[M::Shl, M::Sal, M::Shr, M::Sar], When::Shifted, AF, "SAL/SAR/SHL/SHR: AF"),
+    (&[M::Shl, M::Sal, M::Shr, M::Sar], When::Multiple, OF, "SAL/SAR/SHL/SHR: OF for counts other than 1"),
+    (&[M::Shl, M::Sal, M::Shr], When::Wide, CF, "SAL/SAR/SHL/SHR: CF for counts of the width or more"),
+    (&[M::Rol, M::Ror, M::Rcl, M::Rcr], When::Multiple, OF, "RCL/RCR/ROL/ROR: OF for counts other than 1"),
+    (&[M::Shld, M::Shrd], When::Shifted, AF, "SHLD, SHRD: AF"),
+    (&[M::Shld, M::Shrd], When::Multiple, OF, "SHLD, SHRD: OF for counts other than 1"),
+    (&[M::Shld, M::Shrd], When::Beyond, CF | PF | AF | ZF | SF | OF, "SHLD, SHRD: all, for counts beyond the width"),
+    (&[M::Mul, M::Imul], When::Always, SF | ZF | AF | PF, "MUL, IMUL"),
+    (&[M::Div, M::Idiv], When::Always, CF | OF | SF | ZF | AF | PF, "DIV, IDIV"),
+    (&[M::Bsf, M::Bsr], When::Always, CF | OF | SF | AF | PF, "BSF, BSR"),
+    (&[M::Bt, M::Bts, M::Btr, M::Btc], When::Always, OF | SF | AF | PF, "BT, BTS, BTR, BTC"),
+    (&[M::Aaa, M::Aas], When::Always, OF | SF | ZF | PF, "AAA, AAS"),
+    (&[M::Daa, M::Das], When::Always, OF, "DAA, DAS"),
+    (&[M::Aam, M::Aad], When::Always, OF | AF | CF, "AAM, AAD"),
+];
+
+/// x87 instructions that define C0, C2 and C3; all others leave them undefined (SDM Vol. 1, 8.1.3.4, and the pages of Vol. 2).
+const CONDITIONS: &[M] = &[
+    M::Fcom,
+    M::Fcomp,
+    M::Fcompp,
+    M::Fucom,
+    M::Fucomp,
+    M::Fucompp,
+    M::Ficom,
+    M::Ficomp,
+    M::Ftst,
+    M::Fxam,
+    M::Fprem,
+    M::Fprem1,
+    M::Fldenv,
+    M::Frstor,
+    M::Fxrstor,
+    M::Fxrstor64,
+    M::Fninit,
+    M::Fnsave,
+];
+
+/// The transcendental instructions: SDM Vol. 1, 8.3.10: the error is less than 1 ulp of the exact result, so two chips may be 2 apart.
+const TRANSCENDENTAL: &[M] = &[M::Fsin, M::Fcos, M::Fsincos, M::Fptan, M::Fpatan, M::F2xm1, M::Fyl2x, M::Fyl2xp1];
+
+/// RCPPS and its kin: SDM: relative error at most 1.5 * 2^-12, so two chips may be twice that apart.
+const APPROXIMATE: &[M] = &[M::Rcpps, M::Rcpss, M::Rsqrtps, M::Rsqrtss];
+
+/// What is open after `i` ran on `case`; `after` is what the host made of it.
+pub fn open(case: &Case, i: &Instruction, after: &Outcome) -> Open {
+    let m = i.mnemonic();
+    let (count, width) = count(case, i);
+    let mut open = Open { flags: 0, fsw: 0, destination: false, tolerance: Tolerance::Exact, memory: Vec::new() };
+    if after.fault.is_none() {
+        for &(list, when, flags, _) in FLAGS {
+            let applies = match when {
+                When::Always => true,
+                When::Shifted => count != 0,
+                When::Multiple => count > 1,
+                When::Wide => count >= width,
+                When::Beyond => count > width,
+            };
+            if applies && list.contains(&m) {
+                open.flags |= flags;
+                // SHLD, SHRD: the destination is undefined too.
+                open.destination |= when == When::Beyond;
+            }
+        }
+    }
+    if is_x87(i) && !CONDITIONS.contains(&m) {
+        open.fsw |= C0 | C2 | C3;
+    }
+    if TRANSCENDENTAL.contains(&m) {
+        open.tolerance = Tolerance::Ulps(2);
+        open.fsw &= !C2;
+        open.fsw |= C1;
+    }
+    if APPROXIMATE.contains(&m) {
+        open.tolerance = Tolerance::Relative(3.0 / 4096.0);
+    }
+    // The last x87 instruction's opcode, address and operand (FOP, FIP, FDP): AMD records them only while an exception is pending,
+    // Intel always, newer ones without FCS and FDS (SDM Vol. 1, 8.1.8). In images, reserved bytes are open as well.
+    let fields: &[(u64, u64)] = match m {
+        M::Fnstenv | M::Fnsave if i.memory_size().size() % 28 == 0 || i.memory_size().size() == 108 => &[(2, 4), (6, 8), (10, 28)],
+        M::Fnstenv | M::Fnsave => &[(6, 14)],
+        M::Fxsave | M::Fxsave64 => &[(5, 24), (28, 32), (416, 512)],
+        _ => &[],
+    };
+    if let (Some(&(_, _)), Some(at)) = (fields.first(), operand_address(case, i)) {
+        open.memory.extend(fields.iter().map(|&(from, to)| (at + from, at + to)));
+    }
+    open
+}
+
+/// Whether `i` is an x87 instruction.
+pub fn is_x87(i: &Instruction) -> bool {
+    use iced_x86::CpuidFeature as F;
+    i.cpuid_features().iter().any(|f| matches!(f, F::FPU | F::FPU287 | F::FPU387))
+}
+
+/// The linear address of the memory operand.
+pub fn operand_address(case: &Case, i: &Instruction) -> Option<u64> {
+    if !i.op_kinds().any(|k| k == OpKind::Memory) {
+        return None;
+    }
+    let mut info = InstructionInfoFactory::new();
+    let m = info.info(i).used_memory().first().copied()?;
+    Some(linear(case, &m))
+}
+
+/// The masked count of a shift or rotate and its width in bits; (1, 64) for others.
+fn count(case: &Case, i: &Instruction) -> (u64, u64) {
+    if !FLAGS.iter().any(|(list, when, ..)| *when == When::Multiple && list.contains(&i.mnemonic())) {
+        return (1, 64);
+    }
+    let last = i.op_count() - 1;
+    let raw = if i.op_kind(last) == OpKind::Register { case.state.gpr[1] & 0xff } else { i.immediate(last) };
+    let width = match i.op0_kind() {
+        OpKind::Register => i.op0_register().size(),
+        _ => i.memory_size().size(),
+    } as u64
+        * 8;
+    (raw & if width == 64 { 63 } else { 31 }, width)
+}

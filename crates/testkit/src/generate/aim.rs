@@ -33,6 +33,28 @@ fn address_mask(size: CodeSize) -> u64 {
     }
 }
 
+fn seg_base(case: &Case, segment: R) -> u64 {
+    match (case.bits, segment) {
+        (Bits::B64, R::FS) => FS_BASE,
+        (Bits::B64, R::GS) => GS_BASE,
+        (Bits::B64, _) => 0,
+        _ => case::seg_base(case.state.seg[segment as usize - R::ES as usize]),
+    }
+}
+
+fn index_value(case: &Case, n: usize, r: R) -> u64 {
+    if r == R::AL { case.state.gpr[n] & 0xff } else { case.state.gpr[n] }
+}
+
+/// The linear address of a memory operand in the state before the instruction.
+pub fn linear(case: &Case, m: &UsedMemory) -> u64 {
+    let base = gpr_index(m.base()).map_or(0, |n| case.state.gpr[n]);
+    let index = gpr_index(m.index()).map_or(0, |n| index_value(case, n, m.index()));
+    let offset = base.wrapping_add(index.wrapping_mul(u64::from(m.scale()))).wrapping_add(m.displacement());
+    let linear = (offset & address_mask(m.address_size())).wrapping_add(seg_base(case, m.segment()));
+    if case.bits == Bits::B64 { linear } else { linear & 0xffff_ffff }
+}
+
 impl<'a> Aim<'a> {
     /// Aim `case`, whose code decodes to `i`.
     pub fn new(rng: &'a mut Rng, case: &'a mut Case, i: Instruction) -> Self {
@@ -152,13 +174,7 @@ impl<'a> Aim<'a> {
     }
 
     fn seg_base(&self, segment: R) -> u64 {
-        let state = &self.case.state;
-        match (self.case.bits, segment) {
-            (Bits::B64, R::FS) => FS_BASE,
-            (Bits::B64, R::GS) => GS_BASE,
-            (Bits::B64, _) => 0,
-            _ => case::seg_base(state.seg[segment as usize - R::ES as usize]),
-        }
+        seg_base(self.case, segment)
     }
 
     /// A linear address for an operand of `len` bytes.
@@ -230,7 +246,7 @@ impl<'a> Aim<'a> {
     }
 
     fn index_value(&self, n: usize, r: R) -> u64 {
-        if r == R::AL { self.case.state.gpr[n] & 0xff } else { self.case.state.gpr[n] }
+        index_value(self.case, n, r)
     }
 
     fn set_address(&mut self, n: usize, value: u64, mask: u64) {
@@ -240,11 +256,7 @@ impl<'a> Aim<'a> {
     }
 
     fn resolve(&self, m: &UsedMemory) -> u64 {
-        let base = gpr_index(m.base()).map_or(0, |n| self.case.state.gpr[n]);
-        let index = gpr_index(m.index()).map_or(0, |n| self.index_value(n, m.index()));
-        let offset = base.wrapping_add(index.wrapping_mul(u64::from(m.scale()))).wrapping_add(m.displacement());
-        let linear = (offset & address_mask(m.address_size())).wrapping_add(self.seg_base(m.segment()));
-        if self.case.bits == Bits::B64 { linear } else { linear & 0xffff_ffff }
+        linear(self.case, m)
     }
 
     fn fill(&mut self, at: u64, size: MemorySize) {
