@@ -83,11 +83,31 @@ pub const GS_BASE: u64 = HIGH - 0x10_0000;
 
 /// All mapped pages.
 pub const REGIONS: [Region; 5] = [
-    Region { base: CODE, len: 0x1000, access: Access::Code },
-    Region { base: DATA, len: 0x2000, access: Access::Data },
-    Region { base: READ_ONLY, len: 0x1000, access: Access::ReadOnly },
-    Region { base: STACK, len: 0x2000, access: Access::Data },
-    Region { base: HIGH, len: 0x1000, access: Access::Data },
+    Region {
+        base: CODE,
+        len: 0x1000,
+        access: Access::Code,
+    },
+    Region {
+        base: DATA,
+        len: 0x2000,
+        access: Access::Data,
+    },
+    Region {
+        base: READ_ONLY,
+        len: 0x1000,
+        access: Access::ReadOnly,
+    },
+    Region {
+        base: STACK,
+        len: 0x2000,
+        access: Access::Data,
+    },
+    Region {
+        base: HIGH,
+        len: 0x1000,
+        access: Access::Data,
+    },
 ];
 
 /// Linux's selector for 64-bit user code.
@@ -132,7 +152,14 @@ pub struct LdtEntry {
 }
 
 const fn entry(base: u64, limit: u32, big: bool, pages: bool, kind: SegKind) -> Option<LdtEntry> {
-    Some(LdtEntry { base: base as u32, limit, big, pages, present: true, kind })
+    Some(LdtEntry {
+        base: base as u32,
+        limit,
+        big,
+        pages,
+        present: true,
+        kind,
+    })
 }
 
 /// The local descriptor table. All descriptors are DPL 3 and accessed.
@@ -153,7 +180,14 @@ pub const LDT: [Option<LdtEntry>; 11] = [
     // 0x3f: execute-only code.
     entry(CODE, 0xffff, true, false, SegKind::CodeOnly),
     // 0x47: not present.
-    Some(LdtEntry { base: DATA as u32, limit: 0xffff, big: true, pages: false, present: false, kind: SegKind::Data }),
+    Some(LdtEntry {
+        base: DATA as u32,
+        limit: 0xffff,
+        big: true,
+        pages: false,
+        present: false,
+        kind: SegKind::Data,
+    }),
     // 0x4f: 16-bit expand-down, valid from DATA + 0x1000 to DATA + 0xffff.
     entry(DATA, 0xfff, false, false, SegKind::ExpandDown),
     // 0x57: readable 32-bit code with a base.
@@ -165,7 +199,10 @@ pub fn seg_base(selector: u16) -> u64 {
     if selector & 4 == 0 {
         return 0;
     }
-    LDT.get(usize::from(selector >> 3)).copied().flatten().map_or(0, |e| u64::from(e.base))
+    LDT.get(usize::from(selector >> 3))
+        .copied()
+        .flatten()
+        .map_or(0, |e| u64::from(e.base))
 }
 
 /// Indices into [`State::seg`], in the order of the reg field of MOV Sreg.
@@ -303,6 +340,10 @@ pub fn byte_before(case: &Case, addr: u64) -> u8 {
     if at < case.code.len() as u64 {
         return case.code[at as usize];
     }
-    let patched = case.mem.iter().rev().find(|p| addr.wrapping_sub(p.addr) < p.bytes.len() as u64);
+    let patched = case
+        .mem
+        .iter()
+        .rev()
+        .find(|p| addr.wrapping_sub(p.addr) < p.bytes.len() as u64);
     patched.map_or_else(|| pattern(addr), |p| p.bytes[(addr - p.addr) as usize])
 }

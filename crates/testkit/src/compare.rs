@@ -15,7 +15,10 @@ pub trait Engine {
 }
 
 /// Names of [`State::gpr`].
-pub const GPR: [&str; 16] = ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"];
+pub const GPR: [&str; 16] = [
+    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13",
+    "r14", "r15",
+];
 const SEG: [&str; 6] = ["es", "cs", "ss", "ds", "fs", "gs"];
 /// TF and RF depend on how a case is stopped.
 const FLAGS_COMPARED: u64 = 0x003f_ffff & !0x1_0100;
@@ -36,42 +39,63 @@ struct List(Vec<Difference>);
 impl List {
     fn hex(&mut self, what: &str, native: u64, engine: u64) {
         if native != engine {
-            self.0.push(Difference { what: what.to_string(), native: format!("{native:#x}"), engine: format!("{engine:#x}") });
+            self.0.push(Difference {
+                what: what.to_string(),
+                native: format!("{native:#x}"),
+                engine: format!("{engine:#x}"),
+            });
         }
     }
 
     fn text(&mut self, what: &str, native: String, engine: String) {
         if native != engine {
-            self.0.push(Difference { what: what.to_string(), native, engine });
+            self.0.push(Difference {
+                what: what.to_string(),
+                native,
+                engine,
+            });
         }
     }
 }
 
 /// What differs, less what is open.
-pub fn compare(case: &Case, i: &Instruction, native: &Outcome, engine: &Outcome) -> Vec<Difference> {
+pub fn compare(
+    case: &Case,
+    i: &Instruction,
+    native: &Outcome,
+    engine: &Outcome,
+) -> Vec<Difference> {
     let open = undefined::open(case, i, native);
     let mut list = List(Vec::new());
     list.text("fault", fault(native), fault(engine));
     let (n, e) = (&native.state, &engine.state);
-    let mask = if case.bits == Bits::B64 && n.seg[1] == Bits::B64.cs() { u64::MAX } else { 0xffff_ffff };
+    let mask = if case.bits == Bits::B64 && n.seg[1] == Bits::B64.cs() {
+        u64::MAX
+    } else {
+        0xffff_ffff
+    };
     list.hex("rip", n.rip & mask, e.rip & mask);
-    for r in 0..16 {
+    for (r, name) in GPR.iter().enumerate() {
         let mask = if r < 8 { mask } else { u64::MAX };
         if !(open.destination && Some(r) == crate::generate::aim::gpr_index(i.op0_register())) {
-            list.hex(GPR[r], n.gpr[r] & mask, e.gpr[r] & mask);
+            list.hex(name, n.gpr[r] & mask, e.gpr[r] & mask);
         }
     }
     let flags = FLAGS_COMPARED & !open.flags;
     if (n.rflags ^ e.rflags) & flags != 0 {
-        list.text("rflags", flag_names(n.rflags & flags), flag_names(e.rflags & flags));
+        list.text(
+            "rflags",
+            flag_names(n.rflags & flags),
+            flag_names(e.rflags & flags),
+        );
         if list.0.last().is_none_or(|d| d.what != "rflags") {
             list.hex("rflags", n.rflags & flags, e.rflags & flags);
         }
     }
-    for s in 0..6 {
-        list.hex(SEG[s], u64::from(n.seg[s]), u64::from(e.seg[s]));
+    for (s, name) in SEG.iter().enumerate() {
+        list.hex(name, u64::from(n.seg[s]), u64::from(e.seg[s]));
     }
-    floating(&mut list, &open, case, n, e);
+    floating(&mut list, &open, n, e);
     memory(&mut list, &open, case, native, engine);
     list.0
 }
@@ -99,13 +123,21 @@ fn flag_names(flags: u64) -> String {
         (0x4_0000, "AC"),
         (0x20_0000, "ID"),
     ];
-    let set: Vec<&str> = NAMES.iter().filter(|(bit, _)| flags & bit != 0).map(|&(_, name)| name).collect();
+    let set: Vec<&str> = NAMES
+        .iter()
+        .filter(|(bit, _)| flags & bit != 0)
+        .map(|&(_, name)| name)
+        .collect();
     set.join(" ")
 }
 
-fn floating(list: &mut List, open: &Open, case: &Case, n: &State, e: &State) {
+fn floating(list: &mut List, open: &Open, n: &State, e: &State) {
     list.hex("fcw", u64::from(n.fx16(0)), u64::from(e.fx16(0)));
-    list.hex("fsw", u64::from(n.fx16(2) & !open.fsw), u64::from(e.fx16(2) & !open.fsw));
+    list.hex(
+        "fsw",
+        u64::from(n.fx16(2) & !open.fsw),
+        u64::from(e.fx16(2) & !open.fsw),
+    );
     list.hex("ftw", u64::from(n.fx[4]), u64::from(e.fx[4]));
     for r in 0..8 {
         let (a, b) = (n.st(r), e.st(r));
@@ -122,7 +154,6 @@ fn floating(list: &mut List, open: &Open, case: &Case, n: &State, e: &State) {
             list.text(&format!("xmm{r}"), format!("{a:032x}"), format!("{b:032x}"));
         }
     }
-    let _ = case;
 }
 
 fn hex80(v: [u8; 10]) -> String {
@@ -137,7 +168,11 @@ fn ulp_distance(a: [u8; 10], b: [u8; 10]) -> u64 {
     let order = |v: [u8; 10]| {
         let significand = u64::from_le_bytes(std::array::from_fn(|i| v[i]));
         let head = u16::from_le_bytes([v[8], v[9]]);
-        (head >> 15, u128::from(head & 0x7fff) << 63 | u128::from(significand & (u64::MAX >> 1)), head & 0x7fff == 0x7fff)
+        (
+            head >> 15,
+            u128::from(head & 0x7fff) << 63 | u128::from(significand & (u64::MAX >> 1)),
+            head & 0x7fff == 0x7fff,
+        )
     };
     let ((sa, va, specials_a), (sb, vb, specials_b)) = (order(a), order(b));
     if sa != sb || specials_a || specials_b {
@@ -155,22 +190,43 @@ fn lanes_near(a: u128, b: u128, limit: f32) -> bool {
 }
 
 fn memory(list: &mut List, open: &Open, case: &Case, native: &Outcome, engine: &Outcome) {
-    let addresses: std::collections::BTreeSet<u64> = native.mem.iter().chain(&engine.mem).map(|c| c.addr).collect();
+    let addresses: std::collections::BTreeSet<u64> = native
+        .mem
+        .iter()
+        .chain(&engine.mem)
+        .map(|c| c.addr)
+        .collect();
     let find = |o: &Outcome, addr| o.mem.iter().find(|c| c.addr == addr).map(|c| c.bytes);
     for addr in addresses {
         let before: [u8; CHUNK] = std::array::from_fn(|i| byte_before(case, addr + i as u64));
-        let (n, e) = (find(native, addr).unwrap_or(before), find(engine, addr).unwrap_or(before));
+        let (n, e) = (
+            find(native, addr).unwrap_or(before),
+            find(engine, addr).unwrap_or(before),
+        );
         let differs: Vec<usize> = (0..CHUNK)
             .filter(|&i| {
                 let at = addr + i as u64;
-                n[i] != e[i] && !open.memory.iter().any(|&(from, to)| (from..to).contains(&at))
+                n[i] != e[i]
+                    && !open
+                        .memory
+                        .iter()
+                        .any(|&(from, to)| (from..to).contains(&at))
             })
             .collect();
         if let (Some(&from), Some(&to)) = (differs.first(), differs.last())
             && !open.destination
         {
-            let text = |b: &[u8]| b.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ");
-            list.text(&format!("[{:#x}]", addr + from as u64), text(&n[from..=to]), text(&e[from..=to]));
+            let text = |b: &[u8]| {
+                b.iter()
+                    .map(|b| format!("{b:02x}"))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            };
+            list.text(
+                &format!("[{:#x}]", addr + from as u64),
+                text(&n[from..=to]),
+                text(&e[from..=to]),
+            );
         }
     }
 }
@@ -186,16 +242,46 @@ pub fn disassemble(i: &Instruction) -> String {
 pub fn describe(case: &Case, i: &Instruction, differences: &[Difference]) -> String {
     let mut s = String::new();
     let bytes: Vec<String> = case.code.iter().map(|b| format!("{b:02x}")).collect();
-    let _ = writeln!(s, "case {}: {}-bit  {}   ; {} {:?}", case.index, case.bits.count(), disassemble(i), bytes.join(" "), i.code());
+    let _ = writeln!(
+        s,
+        "case {}: {}-bit  {}   ; {} {:?}",
+        case.index,
+        case.bits.count(),
+        disassemble(i),
+        bytes.join(" "),
+        i.code()
+    );
     let state = &case.state;
     for (n, row) in state.gpr.chunks(4).enumerate() {
-        let cells: Vec<String> = row.iter().enumerate().map(|(k, v)| format!("{:>4} {v:016x}", GPR[4 * n + k])).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .enumerate()
+            .map(|(k, v)| format!("{:>4} {v:016x}", GPR[4 * n + k]))
+            .collect();
         let _ = writeln!(s, "  {}", cells.join(" "));
     }
-    let seg: Vec<String> = (0..6).map(|k| format!("{} {:02x}", SEG[k], state.seg[k])).collect();
-    let _ = writeln!(s, "  rip {:x} flags {:x} ({}) {}", state.rip, state.rflags, flag_names(state.rflags), seg.join(" "));
-    if undefined::is_x87(i) || i.op_kinds().any(|_| true) && format!("{:?}", i.code()).contains("mm") {
-        let _ = writeln!(s, "  fcw {:x} fsw {:x} ftw {:x} mxcsr {:x}", state.fx16(0), state.fx16(2), state.fx[4], state.mxcsr());
+    let seg: Vec<String> = (0..6)
+        .map(|k| format!("{} {:02x}", SEG[k], state.seg[k]))
+        .collect();
+    let _ = writeln!(
+        s,
+        "  rip {:x} flags {:x} ({}) {}",
+        state.rip,
+        state.rflags,
+        flag_names(state.rflags),
+        seg.join(" ")
+    );
+    if undefined::is_x87(i)
+        || i.op_kinds().any(|_| true) && format!("{:?}", i.code()).contains("mm")
+    {
+        let _ = writeln!(
+            s,
+            "  fcw {:x} fsw {:x} ftw {:x} mxcsr {:x}",
+            state.fx16(0),
+            state.fx16(2),
+            state.fx[4],
+            state.mxcsr()
+        );
     }
     if undefined::is_x87(i) {
         for r in 0..8 {
@@ -210,13 +296,22 @@ pub fn describe(case: &Case, i: &Instruction, differences: &[Difference]) -> Str
         }
     }
     for p in &case.mem {
-        let bytes: Vec<String> = p.bytes.iter().take(32).map(|b| format!("{b:02x}")).collect();
+        let bytes: Vec<String> = p
+            .bytes
+            .iter()
+            .take(32)
+            .map(|b| format!("{b:02x}"))
+            .collect();
         let _ = writeln!(s, "  [{:x}] {}", p.addr, bytes.join(" "));
     }
     for d in differences {
         let _ = writeln!(s, "  {:<8} host {}   engine {}", d.what, d.native, d.engine);
     }
-    let _ = writeln!(s, "  again: cargo xtask insn-diff --seed {} --only {}", case.seed, case.index);
+    let _ = writeln!(
+        s,
+        "  again: cargo xtask insn-diff --seed {} --only {}",
+        case.seed, case.index
+    );
     s
 }
 
@@ -272,13 +367,19 @@ const BATCH: u64 = 4096;
 /// Run `plan` on the host and in `engine`.
 pub fn run(plan: &Plan, engine: &mut dyn Engine) -> Result<Report, Unavailable> {
     let mut native = Native::new()?;
-    let keep = |code: Code| plan.filter.as_ref().is_none_or(|f| format!("{code:?}").contains(f.as_str()));
+    let keep = |code: Code| {
+        plan.filter
+            .as_ref()
+            .is_none_or(|f| format!("{code:?}").contains(f.as_str()))
+    };
     let mut generator = Generator::with_filter(plan.seed, keep);
     let mut report = Report::default();
     let end = plan.first + plan.count;
     let mut first = plan.first;
     while first < end {
-        let cases: Vec<(Case, Instruction)> = (first..end.min(first + BATCH)).filter_map(|index| generator.case(index)).collect();
+        let cases: Vec<(Case, Instruction)> = (first..end.min(first + BATCH))
+            .filter_map(|index| generator.case(index))
+            .collect();
         let batch: Vec<Case> = cases.iter().map(|c| c.0.clone()).collect();
         let outcomes = native.run(&batch);
         for ((case, i), outcome) in cases.iter().zip(outcomes) {
@@ -289,12 +390,23 @@ pub fn run(plan: &Plan, engine: &mut dyn Engine) -> Result<Report, Unavailable> 
     Ok(report)
 }
 
-fn judge(report: &mut Report, plan: &Plan, native: &mut Native, engine: &mut dyn Engine, case: &Case, i: &Instruction, outcome: Result<Outcome, Lost>) {
+fn judge(
+    report: &mut Report,
+    plan: &Plan,
+    native: &mut Native,
+    engine: &mut dyn Engine,
+    case: &Case,
+    i: &Instruction,
+    outcome: Result<Outcome, Lost>,
+) {
     report.cases += 1;
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(why) => {
-            *report.lost.entry(format!("{:?}: {why}", i.code())).or_default() += 1;
+            *report
+                .lost
+                .entry(format!("{:?}: {why}", i.code()))
+                .or_default() += 1;
             return;
         }
     };
@@ -310,7 +422,10 @@ fn judge(report: &mut Report, plan: &Plan, native: &mut Native, engine: &mut dyn
         return;
     }
     report.mismatches += 1;
-    let entry = report.by_code.entry(format!("{:?}", i.code())).or_insert((0, case.index));
+    let entry = report
+        .by_code
+        .entry(format!("{:?}", i.code()))
+        .or_insert((0, case.index));
     entry.0 += 1;
     if entry.0 <= 2 && report.shown.len() < plan.show {
         report.shown.push(describe(case, i, &differences));
@@ -326,7 +441,11 @@ mod tests {
 
     impl Engine for Twin {
         fn run(&mut self, case: &Case) -> Outcome {
-            self.0.run(std::slice::from_ref(case)).pop().and_then(Result::ok).expect("the twin answers")
+            self.0
+                .run(std::slice::from_ref(case))
+                .pop()
+                .and_then(Result::ok)
+                .expect("the twin answers")
         }
     }
 
@@ -336,12 +455,23 @@ mod tests {
             println!("skipped: no native oracle on this host");
             return;
         };
-        let plan = Plan { seed: 5, first: 0, count: 30_000, filter: None, show: 5 };
+        let plan = Plan {
+            seed: 5,
+            first: 0,
+            count: 30_000,
+            filter: None,
+            show: 5,
+        };
         let report = run(&plan, &mut Twin(native)).expect("the oracle starts");
         for text in &report.shown {
             println!("{text}");
         }
-        assert_eq!((report.cases, report.mismatches), (30_000, 0), "{:?}", report.by_code);
+        assert_eq!(
+            (report.cases, report.mismatches),
+            (30_000, 0),
+            "{:?}",
+            report.by_code
+        );
     }
 
     #[test]
@@ -349,6 +479,9 @@ mod tests {
         let one = [0, 0, 0, 0, 0, 0, 0, 0x80, 0xff, 0x3f];
         let above = [1, 0, 0, 0, 0, 0, 0, 0x80, 0xff, 0x3f];
         let below = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0x3f];
-        assert_eq!((ulp_distance(one, above), ulp_distance(below, above)), (1, 2));
+        assert_eq!(
+            (ulp_distance(one, above), ulp_distance(below, above)),
+            (1, 2)
+        );
     }
 }

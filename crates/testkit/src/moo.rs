@@ -6,7 +6,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Register order of a `REGS` chunk.
-pub const REGISTERS: [&str; 14] = ["ax", "bx", "cx", "dx", "cs", "ss", "ds", "es", "sp", "bp", "si", "di", "ip", "flags"];
+pub const REGISTERS: [&str; 14] = [
+    "ax", "bx", "cx", "dx", "cs", "ss", "ds", "es", "sp", "bp", "si", "di", "ip", "flags",
+];
 
 /// Registers and memory at one moment.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +65,12 @@ pub fn parse(bytes: &[u8]) -> io::Result<Vec<Test>> {
     let mut tests = Vec::new();
     for (tag, body) in chunks(bytes) {
         if &tag == b"TEST" {
-            tests.push(test(body).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("test {} is cut short", tests.len())))?);
+            tests.push(test(body).ok_or_else(|| {
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("test {} is cut short", tests.len()),
+                )
+            })?);
         }
     }
     Ok(tests)
@@ -81,14 +88,22 @@ fn chunks(mut bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
 }
 
 fn test(body: &[u8]) -> Option<Test> {
-    let mut t = Test { index: u32_at(body, 0)?, ..Test::default() };
+    let mut t = Test {
+        index: u32_at(body, 0)?,
+        ..Test::default()
+    };
     for (tag, body) in chunks(body.get(4..)?) {
         match &tag {
             b"NAME" => t.name = String::from_utf8_lossy(counted(body)?).into_owned(),
             b"BYTS" => t.bytes = counted(body)?.to_vec(),
             b"INIT" => t.initial = snapshot(body)?,
             b"FINA" => t.last = snapshot(body)?,
-            b"EXCP" => t.exception = Some(Exception { number: *body.first()?, flags_address: u32_at(body, 1)? }),
+            b"EXCP" => {
+                t.exception = Some(Exception {
+                    number: *body.first()?,
+                    flags_address: u32_at(body, 1)?,
+                })
+            }
             _ => {}
         }
     }
@@ -115,7 +130,9 @@ fn snapshot(body: &[u8]) -> Option<Snapshot> {
             }
             b"RAM " => {
                 let count = u32_at(body, 0)? as usize;
-                s.ram = (0..count).map(|n| Some((u32_at(body, 4 + 5 * n)?, *body.get(8 + 5 * n)?))).collect::<Option<_>>()?;
+                s.ram = (0..count)
+                    .map(|n| Some((u32_at(body, 4 + 5 * n)?, *body.get(8 + 5 * n)?)))
+                    .collect::<Option<_>>()?;
             }
             _ => {}
         }
@@ -146,7 +163,13 @@ mod tests {
             let path = entry.expect("an entry").path();
             if path.extension().is_some_and(|e| e == "gz") {
                 let tests = read(&path).expect("a readable file");
-                assert!(tests.iter().all(|t| t.initial.regs.iter().all(Option::is_some) && !t.bytes.is_empty()), "{}", path.display());
+                assert!(
+                    tests
+                        .iter()
+                        .all(|t| t.initial.regs.iter().all(Option::is_some) && !t.bytes.is_empty()),
+                    "{}",
+                    path.display()
+                );
                 count += tests.len();
             }
         }

@@ -41,7 +41,16 @@ impl Rng {
             2 => 1 << self.below(64),
             3 => self.below(256),
             4 => self.below(256).wrapping_neg(),
-            5 => self.pick(&[0x7f, 0x80, 0x7fff, 0x8000, 0x7fff_ffff, 0x8000_0000, i64::MAX as u64, i64::MIN as u64]),
+            5 => self.pick(&[
+                0x7f,
+                0x80,
+                0x7fff,
+                0x8000,
+                0x7fff_ffff,
+                0x8000_0000,
+                i64::MAX as u64,
+                i64::MIN as u64,
+            ]),
             6 => (1u64 << self.below(64)).wrapping_sub(1),
             _ => self.u64(),
         }

@@ -63,19 +63,79 @@ pub enum When {
 
 /// Undefined flags: instructions, condition, flags, source.
 pub const FLAGS: &[(&[M], When, u64, &str)] = &[
-    (&[M::And, M::Or, M::Xor, M::Test], When::Always, AF, "AND, OR, XOR, TEST"),
-    (&[M::Shl, M::Sal, M::Shr, M::Sar], When::Shifted, AF, "SAL/SAR/SHL/SHR: AF"),
-    (&[M::Shl, M::Sal, M::Shr, M::Sar], When::Multiple, OF, "SAL/SAR/SHL/SHR: OF for counts other than 1"),
-    (&[M::Shl, M::Sal, M::Shr], When::Wide, CF, "SAL/SAR/SHL/SHR: CF for counts of the width or more"),
-    (&[M::Rol, M::Ror, M::Rcl, M::Rcr], When::Multiple, OF, "RCL/RCR/ROL/ROR: OF for counts other than 1"),
+    (
+        &[M::And, M::Or, M::Xor, M::Test],
+        When::Always,
+        AF,
+        "AND, OR, XOR, TEST",
+    ),
+    (
+        &[M::Shl, M::Sal, M::Shr, M::Sar],
+        When::Shifted,
+        AF,
+        "SAL/SAR/SHL/SHR: AF",
+    ),
+    (
+        &[M::Shl, M::Sal, M::Shr, M::Sar],
+        When::Multiple,
+        OF,
+        "SAL/SAR/SHL/SHR: OF for counts other than 1",
+    ),
+    (
+        &[M::Shl, M::Sal, M::Shr],
+        When::Wide,
+        CF,
+        "SAL/SAR/SHL/SHR: CF for counts of the width or more",
+    ),
+    (
+        &[M::Rol, M::Ror, M::Rcl, M::Rcr],
+        When::Multiple,
+        OF,
+        "RCL/RCR/ROL/ROR: OF for counts other than 1",
+    ),
     (&[M::Shld, M::Shrd], When::Shifted, AF, "SHLD, SHRD: AF"),
-    (&[M::Shld, M::Shrd], When::Multiple, OF, "SHLD, SHRD: OF for counts other than 1"),
-    (&[M::Shld, M::Shrd], When::Beyond, CF | PF | AF | ZF | SF | OF, "SHLD, SHRD: all, for counts beyond the width"),
-    (&[M::Mul, M::Imul], When::Always, SF | ZF | AF | PF, "MUL, IMUL"),
-    (&[M::Div, M::Idiv], When::Always, CF | OF | SF | ZF | AF | PF, "DIV, IDIV"),
-    (&[M::Bsf, M::Bsr], When::Always, CF | OF | SF | AF | PF, "BSF, BSR"),
-    (&[M::Bt, M::Bts, M::Btr, M::Btc], When::Always, OF | SF | AF | PF, "BT, BTS, BTR, BTC"),
-    (&[M::Aaa, M::Aas], When::Always, OF | SF | ZF | PF, "AAA, AAS"),
+    (
+        &[M::Shld, M::Shrd],
+        When::Multiple,
+        OF,
+        "SHLD, SHRD: OF for counts other than 1",
+    ),
+    (
+        &[M::Shld, M::Shrd],
+        When::Beyond,
+        CF | PF | AF | ZF | SF | OF,
+        "SHLD, SHRD: all, for counts beyond the width",
+    ),
+    (
+        &[M::Mul, M::Imul],
+        When::Always,
+        SF | ZF | AF | PF,
+        "MUL, IMUL",
+    ),
+    (
+        &[M::Div, M::Idiv],
+        When::Always,
+        CF | OF | SF | ZF | AF | PF,
+        "DIV, IDIV",
+    ),
+    (
+        &[M::Bsf, M::Bsr],
+        When::Always,
+        CF | OF | SF | AF | PF,
+        "BSF, BSR",
+    ),
+    (
+        &[M::Bt, M::Bts, M::Btr, M::Btc],
+        When::Always,
+        OF | SF | AF | PF,
+        "BT, BTS, BTR, BTC",
+    ),
+    (
+        &[M::Aaa, M::Aas],
+        When::Always,
+        OF | SF | ZF | PF,
+        "AAA, AAS",
+    ),
     (&[M::Daa, M::Das], When::Always, OF, "DAA, DAS"),
     (&[M::Aam, M::Aad], When::Always, OF | AF | CF, "AAM, AAD"),
 ];
@@ -103,7 +163,16 @@ const CONDITIONS: &[M] = &[
 ];
 
 /// The transcendental instructions: SDM Vol. 1, 8.3.10: the error is less than 1 ulp of the exact result, so two chips may be 2 apart.
-const TRANSCENDENTAL: &[M] = &[M::Fsin, M::Fcos, M::Fsincos, M::Fptan, M::Fpatan, M::F2xm1, M::Fyl2x, M::Fyl2xp1];
+const TRANSCENDENTAL: &[M] = &[
+    M::Fsin,
+    M::Fcos,
+    M::Fsincos,
+    M::Fptan,
+    M::Fpatan,
+    M::F2xm1,
+    M::Fyl2x,
+    M::Fyl2xp1,
+];
 
 /// RCPPS and its kin: SDM: relative error at most 1.5 * 2^-12, so two chips may be twice that apart.
 const APPROXIMATE: &[M] = &[M::Rcpps, M::Rcpss, M::Rsqrtps, M::Rsqrtss];
@@ -112,7 +181,13 @@ const APPROXIMATE: &[M] = &[M::Rcpps, M::Rcpss, M::Rsqrtps, M::Rsqrtss];
 pub fn open(case: &Case, i: &Instruction, after: &Outcome) -> Open {
     let m = i.mnemonic();
     let (count, width) = count(case, i);
-    let mut open = Open { flags: 0, fsw: 0, destination: false, tolerance: Tolerance::Exact, memory: Vec::new() };
+    let mut open = Open {
+        flags: 0,
+        fsw: 0,
+        destination: false,
+        tolerance: Tolerance::Exact,
+        memory: Vec::new(),
+    };
     if after.fault.is_none() {
         for &(list, when, flags, _) in FLAGS {
             let applies = match when {
@@ -143,13 +218,16 @@ pub fn open(case: &Case, i: &Instruction, after: &Outcome) -> Open {
     // The last x87 instruction's opcode, address and operand (FOP, FIP, FDP): AMD records them only while an exception is pending,
     // Intel always, newer ones without FCS and FDS (SDM Vol. 1, 8.1.8). In images, reserved bytes are open as well.
     let fields: &[(u64, u64)] = match m {
-        M::Fnstenv | M::Fnsave if i.memory_size().size() % 28 == 0 || i.memory_size().size() == 108 => &[(2, 4), (6, 8), (10, 28)],
+        M::Fnstenv | M::Fnsave if matches!(i.memory_size().size(), 28 | 108) => {
+            &[(2, 4), (6, 8), (10, 28)]
+        }
         M::Fnstenv | M::Fnsave => &[(6, 14)],
         M::Fxsave | M::Fxsave64 => &[(5, 24), (28, 32), (416, 512)],
         _ => &[],
     };
     if let (Some(&(_, _)), Some(at)) = (fields.first(), operand_address(case, i)) {
-        open.memory.extend(fields.iter().map(|&(from, to)| (at + from, at + to)));
+        open.memory
+            .extend(fields.iter().map(|&(from, to)| (at + from, at + to)));
     }
     open
 }
@@ -157,7 +235,9 @@ pub fn open(case: &Case, i: &Instruction, after: &Outcome) -> Open {
 /// Whether `i` is an x87 instruction.
 pub fn is_x87(i: &Instruction) -> bool {
     use iced_x86::CpuidFeature as F;
-    i.cpuid_features().iter().any(|f| matches!(f, F::FPU | F::FPU287 | F::FPU387))
+    i.cpuid_features()
+        .iter()
+        .any(|f| matches!(f, F::FPU | F::FPU287 | F::FPU387))
 }
 
 /// The linear address of the memory operand.
@@ -172,11 +252,18 @@ pub fn operand_address(case: &Case, i: &Instruction) -> Option<u64> {
 
 /// The masked count of a shift or rotate and its width in bits; (1, 64) for others.
 fn count(case: &Case, i: &Instruction) -> (u64, u64) {
-    if !FLAGS.iter().any(|(list, when, ..)| *when == When::Multiple && list.contains(&i.mnemonic())) {
+    if !FLAGS
+        .iter()
+        .any(|(list, when, ..)| *when == When::Multiple && list.contains(&i.mnemonic()))
+    {
         return (1, 64);
     }
     let last = i.op_count() - 1;
-    let raw = if i.op_kind(last) == OpKind::Register { case.state.gpr[1] & 0xff } else { i.immediate(last) };
+    let raw = if i.op_kind(last) == OpKind::Register {
+        case.state.gpr[1] & 0xff
+    } else {
+        i.immediate(last)
+    };
     let width = match i.op0_kind() {
         OpKind::Register => i.op0_register().size(),
         _ => i.memory_size().size(),

@@ -3,9 +3,15 @@
 
 use super::encode::{far_selector, memory_len, target};
 use super::values;
-use crate::case::{self, Bits, CODE, Case, DATA, FS_BASE, GS_BASE, HIGH, PATCH_MAX, PATCHES_MAX, Patch, READ_ONLY, STACK, sreg};
+use crate::case::{
+    self, Bits, CODE, Case, DATA, FS_BASE, GS_BASE, HIGH, PATCH_MAX, PATCHES_MAX, Patch, READ_ONLY,
+    STACK, sreg,
+};
 use crate::rng::Rng;
-use iced_x86::{Code, CodeSize, Instruction, InstructionInfoFactory, MemorySize, Mnemonic as M, OpKind, Register as R, UsedMemory};
+use iced_x86::{
+    Code, CodeSize, Instruction, InstructionInfoFactory, MemorySize, Mnemonic as M, OpKind,
+    Register as R, UsedMemory,
+};
 
 /// Where the case's choices are made.
 pub struct Aim<'a> {
@@ -22,7 +28,9 @@ pub fn gpr_index(r: R) -> Option<usize> {
         return Some(r as usize - R::AH as usize);
     }
     let full = r.full_register();
-    (R::RAX..=R::R15).contains(&full).then(|| full as usize - R::RAX as usize)
+    (R::RAX..=R::R15)
+        .contains(&full)
+        .then(|| full as usize - R::RAX as usize)
 }
 
 fn address_mask(size: CodeSize) -> u64 {
@@ -43,22 +51,38 @@ fn seg_base(case: &Case, segment: R) -> u64 {
 }
 
 fn index_value(case: &Case, n: usize, r: R) -> u64 {
-    if r == R::AL { case.state.gpr[n] & 0xff } else { case.state.gpr[n] }
+    if r == R::AL {
+        case.state.gpr[n] & 0xff
+    } else {
+        case.state.gpr[n]
+    }
 }
 
 /// The linear address of a memory operand in the state before the instruction.
 pub fn linear(case: &Case, m: &UsedMemory) -> u64 {
     let base = gpr_index(m.base()).map_or(0, |n| case.state.gpr[n]);
     let index = gpr_index(m.index()).map_or(0, |n| index_value(case, n, m.index()));
-    let offset = base.wrapping_add(index.wrapping_mul(u64::from(m.scale()))).wrapping_add(m.displacement());
-    let linear = (offset & address_mask(m.address_size())).wrapping_add(seg_base(case, m.segment()));
-    if case.bits == Bits::B64 { linear } else { linear & 0xffff_ffff }
+    let offset = base
+        .wrapping_add(index.wrapping_mul(u64::from(m.scale())))
+        .wrapping_add(m.displacement());
+    let linear =
+        (offset & address_mask(m.address_size())).wrapping_add(seg_base(case, m.segment()));
+    if case.bits == Bits::B64 {
+        linear
+    } else {
+        linear & 0xffff_ffff
+    }
 }
 
 impl<'a> Aim<'a> {
     /// Aim `case`, whose code decodes to `i`.
     pub fn new(rng: &'a mut Rng, case: &'a mut Case, i: Instruction) -> Self {
-        Self { rng, case, i, fixed: 0 }
+        Self {
+            rng,
+            case,
+            i,
+            fixed: 0,
+        }
     }
 
     /// Make all choices.
@@ -91,7 +115,8 @@ impl<'a> Aim<'a> {
             seg[sreg::DS] = rng.pick(&[0, 0, 0x2b, 0x1f]);
             seg[sreg::ES] = rng.pick(&[0, 0, 0x2b, 0x1f]);
         } else {
-            let small = bits == Bits::B16 || rng.chance(5) || matches!(self.i.memory_displ_size(), 2);
+            let small =
+                bits == Bits::B16 || rng.chance(5) || matches!(self.i.memory_displ_size(), 2);
             let data: &[u16] = &[0x17, 0x1f, 0x1f, 0x27, 0x2f, 0x37, 0x4f, 0x57, 0x0f, 0];
             for n in [sreg::ES, sreg::DS] {
                 seg[n] = if small { 0x1f } else { 0x2b };
@@ -102,13 +127,21 @@ impl<'a> Aim<'a> {
             for n in [sreg::FS, sreg::GS] {
                 seg[n] = rng.pick(data);
             }
-            seg[sreg::SS] = if small { rng.pick(&[0x37, 0x37, 0x1f, 0x2b]) } else { rng.pick(&[0x2b, 0x2b, 0x2b, 0x2b, 0x2b, 0x37, 0x1f]) };
+            seg[sreg::SS] = if small {
+                rng.pick(&[0x37, 0x37, 0x1f, 0x2b])
+            } else {
+                rng.pick(&[0x2b, 0x2b, 0x2b, 0x2b, 0x2b, 0x37, 0x1f])
+            };
         }
         self.case.state.seg = seg;
     }
 
     fn stack_base(&self) -> u64 {
-        if self.case.bits == Bits::B64 { 0 } else { case::seg_base(self.case.state.seg[sreg::SS]) }
+        if self.case.bits == Bits::B64 {
+            0
+        } else {
+            case::seg_base(self.case.state.seg[sreg::SS])
+        }
     }
 
     fn stack(&mut self) {
@@ -141,33 +174,64 @@ impl<'a> Aim<'a> {
         let i = self.i;
         let string = i.has_rep_prefix() || i.has_repne_prefix();
         if i.is_string_instruction() && string {
-            let width = if i.op_kinds().any(|k| matches!(k, OpKind::MemorySegSI | OpKind::MemoryESDI | OpKind::MemorySegDI)) {
+            let width = if i.op_kinds().any(|k| {
+                matches!(
+                    k,
+                    OpKind::MemorySegSI | OpKind::MemoryESDI | OpKind::MemorySegDI
+                )
+            }) {
                 16
-            } else if i.op_kinds().any(|k| matches!(k, OpKind::MemorySegESI | OpKind::MemoryESEDI | OpKind::MemorySegEDI)) {
+            } else if i.op_kinds().any(|k| {
+                matches!(
+                    k,
+                    OpKind::MemorySegESI | OpKind::MemoryESEDI | OpKind::MemorySegEDI
+                )
+            }) {
                 32
             } else {
                 64
             };
-            let count = if self.rng.chance(90) { self.rng.below(9) } else { self.rng.below(70) };
-            let above = if width == 64 { 0 } else { self.rng.u64() << width };
+            let count = if self.rng.chance(90) {
+                self.rng.below(9)
+            } else {
+                self.rng.below(70)
+            };
+            let above = if width == 64 {
+                0
+            } else {
+                self.rng.u64() << width
+            };
             self.case.state.gpr[1] = count | above;
             self.fixed |= 1 << 1;
         } else if self.rng.chance(30) {
             let low = self.rng.below(3);
-            self.case.state.gpr[1] = self.rng.pick(&[low, low | 1 << 16, low | 1 << 32, self.case.state.gpr[1]]);
+            self.case.state.gpr[1] =
+                self.rng
+                    .pick(&[low, low | 1 << 16, low | 1 << 32, self.case.state.gpr[1]]);
         }
     }
 
     /// BT family with a register offset addresses memory beyond its operand: keep most offsets near.
     fn bit_offset(&mut self) {
-        if !matches!(self.i.mnemonic(), M::Bt | M::Bts | M::Btr | M::Btc) || self.i.op0_kind() != OpKind::Memory || self.i.op1_kind() != OpKind::Register {
+        if !matches!(self.i.mnemonic(), M::Bt | M::Bts | M::Btr | M::Btc)
+            || self.i.op0_kind() != OpKind::Memory
+            || self.i.op1_kind() != OpKind::Register
+        {
             return;
         }
         let offset = self.rng.below(4096).wrapping_sub(2048);
         let r = self.i.op1_register();
         if let Some(n) = gpr_index(r) {
-            let above = if r.size() < 8 { self.rng.u64() << (8 * r.size()) } else { 0 };
-            let mask = if r.size() < 8 { (1 << (8 * r.size())) - 1 } else { u64::MAX };
+            let above = if r.size() < 8 {
+                self.rng.u64() << (8 * r.size())
+            } else {
+                0
+            };
+            let mask = if r.size() < 8 {
+                (1 << (8 * r.size())) - 1
+            } else {
+                u64::MAX
+            };
             self.case.state.gpr[n] = offset & mask | above;
             self.fixed |= 1 << n;
         }
@@ -180,7 +244,13 @@ impl<'a> Aim<'a> {
     /// A linear address for an operand of `len` bytes.
     fn target(&mut self, len: u64, aligned: bool) -> u64 {
         let rng = &mut *self.rng;
-        let align = if aligned && len.is_power_of_two() { len.min(16) } else if aligned && len == 512 { 16 } else { 1 };
+        let align = if aligned && len.is_power_of_two() {
+            len.min(16)
+        } else if aligned && len == 512 {
+            16
+        } else {
+            1
+        };
         let wide = self.case.bits == Bits::B64;
         let any = match rng.below(100) {
             0..=5 => DATA + 0x1000 - rng.below(len + 1),
@@ -199,7 +269,11 @@ impl<'a> Aim<'a> {
             21..=30 => DATA + 0x100 + rng.below(0x1f00 - len.min(0x800)),
             _ => DATA + 0x100 + (rng.below(0x1e00 - len.min(0x800)) & !15),
         };
-        if rng.chance(93) { any & !(align - 1) } else { any }
+        if rng.chance(93) {
+            any & !(align - 1)
+        } else {
+            any
+        }
     }
 
     /// Aim one memory operand and choose what it holds.
@@ -221,7 +295,11 @@ impl<'a> Aim<'a> {
             match (b, x) {
                 (Some(n), Some(k)) if n == k && free(self.fixed, b) => {
                     let factor = 1 + scale;
-                    let value = if factor == 2 { want >> 1 } else { want.wrapping_mul(inverse(factor)) };
+                    let value = if factor == 2 {
+                        want >> 1
+                    } else {
+                        want.wrapping_mul(inverse(factor))
+                    };
                     self.set_address(n, value, mask);
                 }
                 (Some(n), _) if free(self.fixed, b) => {
@@ -234,7 +312,11 @@ impl<'a> Aim<'a> {
                 (_, Some(k)) if free(self.fixed, x) && index != R::AL => {
                     let base_value = b.map_or(0, |n| self.case.state.gpr[n]);
                     // Bits that the scale shifts out are free.
-                    let high = if scale > 1 && mask == u64::MAX { self.rng.below(scale) << (64 - scale.trailing_zeros()) } else { 0 };
+                    let high = if scale > 1 && mask == u64::MAX {
+                        self.rng.below(scale) << (64 - scale.trailing_zeros())
+                    } else {
+                        0
+                    };
                     self.set_address(k, (want.wrapping_sub(base_value) / scale) | high, mask);
                 }
                 _ => {}
@@ -250,7 +332,11 @@ impl<'a> Aim<'a> {
     }
 
     fn set_address(&mut self, n: usize, value: u64, mask: u64) {
-        let above = if mask == u64::MAX { 0 } else { self.rng.u64() & !mask };
+        let above = if mask == u64::MAX {
+            0
+        } else {
+            self.rng.u64() & !mask
+        };
         self.case.state.gpr[n] = value & mask | above;
         self.fixed |= 1 << n;
     }
@@ -271,9 +357,14 @@ impl<'a> Aim<'a> {
     fn patch(&mut self, at: u64, bytes: &[u8]) {
         for (n, part) in bytes.chunks(PATCH_MAX).enumerate() {
             let addr = at.wrapping_add((n * PATCH_MAX) as u64);
-            let mapped = case::REGIONS.iter().any(|r| addr >= r.base && addr.wrapping_add(part.len() as u64) <= r.base + r.len as u64);
+            let mapped = case::REGIONS.iter().any(|r| {
+                addr >= r.base && addr.wrapping_add(part.len() as u64) <= r.base + r.len as u64
+            });
             if mapped && addr >> 12 != CODE >> 12 && self.case.mem.len() < PATCHES_MAX {
-                self.case.mem.push(Patch { addr, bytes: part.to_vec() });
+                self.case.mem.push(Patch {
+                    addr,
+                    bytes: part.to_vec(),
+                });
             }
         }
     }
@@ -294,7 +385,12 @@ impl<'a> Aim<'a> {
             }
             OpKind::Memory => {
                 let mut info = InstructionInfoFactory::new();
-                let used = info.info(&self.i).used_memory().iter().find(|m| m.segment() == self.i.memory_segment()).copied();
+                let used = info
+                    .info(&self.i)
+                    .used_memory()
+                    .iter()
+                    .find(|m| m.segment() == self.i.memory_segment())
+                    .copied();
                 if let Some(m) = used {
                     let at = self.resolve(&m);
                     self.patch(at, value);
@@ -356,7 +452,10 @@ impl<'a> Aim<'a> {
             M::Jmp | M::Call if matches!(i.op0_kind(), OpKind::Register | OpKind::Memory) => {
                 let mut bytes = target(self.rng, &here, false).to_le_bytes().to_vec();
                 let width = memory_len(i.memory_size());
-                if matches!(i.memory_size(), MemorySize::SegPtr16 | MemorySize::SegPtr32 | MemorySize::SegPtr64) {
+                if matches!(
+                    i.memory_size(),
+                    MemorySize::SegPtr16 | MemorySize::SegPtr32 | MemorySize::SegPtr64
+                ) {
                     bytes.truncate(width - 2);
                     bytes.extend_from_slice(&far_selector(self.rng, bits).to_le_bytes());
                 } else if i.op0_kind() == OpKind::Memory {
@@ -390,13 +489,20 @@ impl<'a> Aim<'a> {
             M::Bound => {
                 let width = memory_len(i.memory_size()) / 2;
                 let index = gpr_index(i.op0_register()).map_or(0, |n| self.case.state.gpr[n]);
-                let (low, high) = (index.wrapping_sub(self.rng.below(3)).wrapping_add(1), index.wrapping_add(self.rng.below(3)).wrapping_sub(1));
+                let (low, high) = (
+                    index.wrapping_sub(self.rng.below(3)).wrapping_add(1),
+                    index.wrapping_add(self.rng.below(3)).wrapping_sub(1),
+                );
                 let bytes = [&low.to_le_bytes()[..width], &high.to_le_bytes()[..width]].concat();
                 self.operand(1, &bytes);
             }
             M::Cmpxchg if self.rng.chance(50) => {
                 let accumulator = self.case.state.gpr[0].to_le_bytes();
-                let width = if i.op0_kind() == OpKind::Register { i.op0_register().size() } else { memory_len(i.memory_size()) };
+                let width = if i.op0_kind() == OpKind::Register {
+                    i.op0_register().size()
+                } else {
+                    memory_len(i.memory_size())
+                };
                 self.operand(0, &accumulator[..width]);
             }
             M::Cmpxchg8b | M::Cmpxchg16b if self.rng.chance(50) => {
@@ -410,11 +516,19 @@ impl<'a> Aim<'a> {
                 self.case.state.gpr[2] = self.rng.below(40).wrapping_sub(20);
             }
             M::Ldmxcsr => {
-                let value = if self.rng.chance(90) { values::mxcsr(self.rng) } else { self.rng.u64() as u32 & !(1 << 17) };
+                let value = if self.rng.chance(90) {
+                    values::mxcsr(self.rng)
+                } else {
+                    self.rng.u64() as u32 & !(1 << 17)
+                };
                 self.operand(0, &value.to_le_bytes());
             }
             M::Fldcw => {
-                let value = if self.rng.chance(80) { values::fcw(self.rng) } else { self.rng.u64() as u16 };
+                let value = if self.rng.chance(80) {
+                    values::fcw(self.rng)
+                } else {
+                    self.rng.u64() as u16
+                };
                 self.operand(0, &value.to_le_bytes());
             }
             _ => {}
@@ -424,7 +538,11 @@ impl<'a> Aim<'a> {
     /// A dividend that fits, most of the time.
     fn dividend(&mut self) {
         let signed = self.i.mnemonic() == M::Idiv;
-        let width = if self.i.op0_kind() == OpKind::Register { self.i.op0_register().size() } else { memory_len(self.i.memory_size()) };
+        let width = if self.i.op0_kind() == OpKind::Register {
+            self.i.op0_register().size()
+        } else {
+            memory_len(self.i.memory_size())
+        };
         let choice = self.rng.below(10);
         if choice >= 8 {
             return;
@@ -433,9 +551,14 @@ impl<'a> Aim<'a> {
         let gpr = &mut self.case.state.gpr;
         let bits = 8 * width as u32;
         // DIV r/m8 divides AX, the others rDX:rAX.
-        let (low, high): (u64, &mut u64) = (gpr[0], if width == 1 { &mut gpr[0] } else { &mut gpr[2] });
+        let (low, high): (u64, &mut u64) =
+            (gpr[0], if width == 1 { &mut gpr[0] } else { &mut gpr[2] });
         let negative = signed && low >> (bits - 1) & 1 != 0;
-        let value = if choice < 6 { if negative { u64::MAX } else { 0 } } else { small };
+        let value = if choice < 6 {
+            if negative { u64::MAX } else { 0 }
+        } else {
+            small
+        };
         if width == 1 {
             *high = *high & !0xff00 | (value & 0xff) << 8;
         } else if self.fixed & 1 << 2 == 0 {
@@ -456,5 +579,7 @@ fn operand_bytes(code: Code) -> usize {
 
 /// Inverse of an odd number modulo 2^64, by Newton's iteration.
 fn inverse(n: u64) -> u64 {
-    (0..6).fold(n, |x, _| x.wrapping_mul(2u64.wrapping_sub(n.wrapping_mul(x))))
+    (0..6).fold(n, |x, _| {
+        x.wrapping_mul(2u64.wrapping_sub(n.wrapping_mul(x)))
+    })
 }

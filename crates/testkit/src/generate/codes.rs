@@ -42,12 +42,27 @@ pub const EXCLUSIONS: &[(&[M], &str)] = &[
     (&[M::Rdtsc, M::Rdtscp, M::Rdpmc], "reads a counter"),
     (&[M::Cpuid], "reports the processor model"),
     (&[M::Syscall, M::Sysenter], "enters the host's kernel"),
-    (&[M::Int, M::Int1, M::Int3], "enters the host's kernel, or cannot be told from the trap that ends a case"),
-    (&[M::Sgdt, M::Sidt, M::Smsw, M::Sldt, M::Str], "UMIP: Linux answers in the CPU's place"),
-    (&[M::Monitor, M::Mwait], "legality at CPL 3 is a vendor's choice (MSR C001_0015h on AMD)"),
+    (
+        &[M::Int, M::Int1, M::Int3],
+        "enters the host's kernel, or cannot be told from the trap that ends a case",
+    ),
+    (
+        &[M::Sgdt, M::Sidt, M::Smsw, M::Sldt, M::Str],
+        "UMIP: Linux answers in the CPU's place",
+    ),
+    (
+        &[M::Monitor, M::Mwait],
+        "legality at CPL 3 is a vendor's choice (MSR C001_0015h on AMD)",
+    ),
     (&[M::Rsm], "the two vendors fault differently outside SMM"),
-    (&[M::Prefetchw], "a hint of 3DNow! descent; needs no feature bit on one vendor, faults on old ones of the other"),
-    (&[M::Sysret, M::Sysretq, M::Sysexit, M::Sysexitq], "AMD raises #UD in compatibility mode where Intel raises #GP"),
+    (
+        &[M::Prefetchw],
+        "a hint of 3DNow! descent; needs no feature bit on one vendor, faults on old ones of the other",
+    ),
+    (
+        &[M::Sysret, M::Sysretq, M::Sysexit, M::Sysexitq],
+        "AMD raises #UD in compatibility mode where Intel raises #GP",
+    ),
 ];
 
 /// The reason why `code` is not generated in mode `bits`, or `None` if it is.
@@ -74,12 +89,17 @@ pub fn excluded(code: Code, bits: Bits) -> Option<&'static str> {
         return Some("its CPUID feature is not in x86-64-v2");
     }
     let m = code.mnemonic();
-    EXCLUSIONS.iter().find(|(list, _)| list.contains(&m)).map(|&(_, why)| why)
+    EXCLUSIONS
+        .iter()
+        .find(|(list, _)| list.contains(&m))
+        .map(|&(_, why)| why)
 }
 
 /// All codes generated in mode `bits`.
 pub fn codes(bits: Bits) -> Vec<Code> {
-    Code::values().filter(|&c| c != Code::INVALID && excluded(c, bits).is_none()).collect()
+    Code::values()
+        .filter(|&c| c != Code::INVALID && excluded(c, bits).is_none())
+        .collect()
 }
 
 /// Whether the host's CPU has what `code` needs. On other hosts no question arises.

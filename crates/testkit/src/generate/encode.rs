@@ -2,7 +2,10 @@
 
 use crate::case::{Bits, CODE, DATA, GS_BASE, READ_ONLY, STACK};
 use crate::rng::Rng;
-use iced_x86::{Code, Decoder, DecoderOptions, Encoder, Instruction, MemorySize, OpCodeOperandKind as K, OpKind, Register as R};
+use iced_x86::{
+    Code, Decoder, DecoderOptions, Encoder, Instruction, MemorySize, OpCodeOperandKind as K,
+    OpKind, Register as R,
+};
 
 /// Addressing facts chosen once an instruction.
 struct Form {
@@ -37,7 +40,11 @@ fn nth(first: R, n: u64) -> R {
 }
 
 fn gpr(rng: &mut Rng, bits: Bits, width: u32) -> R {
-    let n = if bits == Bits::B64 { rng.below(16) } else { rng.below(8) };
+    let n = if bits == Bits::B64 {
+        rng.below(16)
+    } else {
+        rng.below(8)
+    };
     match width {
         8 if bits == Bits::B64 => rng.pick(GPR8),
         8 => GPR8[rng.below(8) as usize],
@@ -56,7 +63,11 @@ pub fn encode(rng: &mut Rng, code: Code, bits: Bits, ip: u64) -> Option<Vec<u8>>
     };
     let op = code.op_code();
     let fixed = op.address_size();
-    let form = Form { bits, address: if fixed == 0 { address } else { fixed }, ip };
+    let form = Form {
+        bits,
+        address: if fixed == 0 { address } else { fixed },
+        ip,
+    };
     let mut i = Instruction::default();
     i.set_code(code);
     let mut in_memory = false;
@@ -65,7 +76,11 @@ pub fn encode(rng: &mut Rng, code: Code, bits: Bits, ip: u64) -> Option<Vec<u8>>
         in_memory |= i.op_kind(n) == OpKind::Memory;
     }
     if in_memory {
-        let overrides: &[R] = if bits == Bits::B64 { &[R::FS, R::GS] } else { &[R::ES, R::CS, R::SS, R::DS, R::FS, R::GS] };
+        let overrides: &[R] = if bits == Bits::B64 {
+            &[R::FS, R::GS]
+        } else {
+            &[R::ES, R::CS, R::SS, R::DS, R::FS, R::GS]
+        };
         if rng.chance(15) && i.segment_prefix() == R::None {
             i.set_segment_prefix(rng.pick(overrides));
         }
@@ -84,7 +99,11 @@ pub fn encode(rng: &mut Rng, code: Code, bits: Bits, ip: u64) -> Option<Vec<u8>>
     encoder.encode(&i, ip).ok()?;
     let mut bytes = encoder.take_buffer();
     // Branches lose sense when their operand size changes: the vendors differ there.
-    let branch = matches!(i.op0_kind(), OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64) || code.is_jmp_near_indirect() || code.is_call_near_indirect();
+    let branch = matches!(
+        i.op0_kind(),
+        OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64
+    ) || code.is_jmp_near_indirect()
+        || code.is_call_near_indirect();
     if !branch {
         mutate(rng, bits, &mut bytes);
     }
@@ -134,9 +153,15 @@ fn operand(rng: &mut Rng, form: &Form, i: &mut Instruction, n: u32, kind: K) {
             i.set_memory_displacement64(absolute(rng, form.address));
         }
         K::r8_reg | K::r8_opcode => set_register(i, n, gpr(rng, bits, 8)),
-        K::r16_reg | K::r16_reg_mem | K::r16_rm | K::r16_opcode => set_register(i, n, gpr(rng, bits, 16)),
-        K::r32_reg | K::r32_reg_mem | K::r32_rm | K::r32_opcode => set_register(i, n, gpr(rng, bits, 32)),
-        K::r64_reg | K::r64_reg_mem | K::r64_rm | K::r64_opcode => set_register(i, n, gpr(rng, bits, 64)),
+        K::r16_reg | K::r16_reg_mem | K::r16_rm | K::r16_opcode => {
+            set_register(i, n, gpr(rng, bits, 16))
+        }
+        K::r32_reg | K::r32_reg_mem | K::r32_rm | K::r32_opcode => {
+            set_register(i, n, gpr(rng, bits, 32))
+        }
+        K::r64_reg | K::r64_reg_mem | K::r64_rm | K::r64_opcode => {
+            set_register(i, n, gpr(rng, bits, 64))
+        }
         K::mm_reg | K::mm_rm => set_register(i, n, nth(R::MM0, rng.below(8))),
         K::xmm_reg | K::xmm_rm => set_register(i, n, nth(R::XMM0, rng.below(vectors))),
         K::seg_reg => set_register(i, n, nth(R::ES, rng.below(6))),
@@ -157,8 +182,16 @@ fn operand(rng: &mut Rng, form: &Form, i: &mut Instruction, n: u32, kind: K) {
         K::eax => set_register(i, n, R::EAX),
         K::rax => set_register(i, n, R::RAX),
         K::imm8 | K::imm4_m2z => {
-            let second = n > 0 && matches!(i.op_kind(n - 1), OpKind::Immediate8 | OpKind::Immediate16);
-            i.set_op_kind(n, if second { OpKind::Immediate8_2nd } else { OpKind::Immediate8 });
+            let second =
+                n > 0 && matches!(i.op_kind(n - 1), OpKind::Immediate8 | OpKind::Immediate16);
+            i.set_op_kind(
+                n,
+                if second {
+                    OpKind::Immediate8_2nd
+                } else {
+                    OpKind::Immediate8
+                },
+            );
             let v = rng.edge() as u8;
             if second {
                 // ENTER's nesting level; deep ones are long.
@@ -199,9 +232,35 @@ fn operand(rng: &mut Rng, form: &Form, i: &mut Instruction, n: u32, kind: K) {
             i.set_op_kind(n, OpKind::Immediate64);
             i.set_immediate64(rng.edge());
         }
-        K::seg_rSI => i.set_op_kind(n, by_address(form, [OpKind::MemorySegSI, OpKind::MemorySegESI, OpKind::MemorySegRSI])),
-        K::es_rDI => i.set_op_kind(n, by_address(form, [OpKind::MemoryESDI, OpKind::MemoryESEDI, OpKind::MemoryESRDI])),
-        K::seg_rDI => i.set_op_kind(n, by_address(form, [OpKind::MemorySegDI, OpKind::MemorySegEDI, OpKind::MemorySegRDI])),
+        K::seg_rSI => i.set_op_kind(
+            n,
+            by_address(
+                form,
+                [
+                    OpKind::MemorySegSI,
+                    OpKind::MemorySegESI,
+                    OpKind::MemorySegRSI,
+                ],
+            ),
+        ),
+        K::es_rDI => i.set_op_kind(
+            n,
+            by_address(
+                form,
+                [OpKind::MemoryESDI, OpKind::MemoryESEDI, OpKind::MemoryESRDI],
+            ),
+        ),
+        K::seg_rDI => i.set_op_kind(
+            n,
+            by_address(
+                form,
+                [
+                    OpKind::MemorySegDI,
+                    OpKind::MemorySegEDI,
+                    OpKind::MemorySegRDI,
+                ],
+            ),
+        ),
         K::seg_rBX_al => {
             i.set_op_kind(n, OpKind::Memory);
             i.set_memory_base(by_address(form, [R::BX, R::EBX, R::RBX]));
@@ -249,7 +308,11 @@ pub fn far_selector(rng: &mut Rng, bits: Bits) -> u16 {
 pub fn target(rng: &mut Rng, form_or: &impl HasIp, near: bool) -> u64 {
     let ip = form_or.ip();
     if near {
-        return if rng.chance(50) { ip + 20 + rng.below(100) } else { ip - 20 - rng.below(80) };
+        return if rng.chance(50) {
+            ip + 20 + rng.below(100)
+        } else {
+            ip - 20 - rng.below(80)
+        };
     }
     match rng.below(8) {
         0 if form_or.is_wide() => 0x2000_0000 + rng.below(0x1000_0000),
@@ -336,7 +399,11 @@ fn memory(rng: &mut Rng, form: &Form, i: &mut Instruction, n: u32) {
         ]);
         i.set_memory_base(base);
         i.set_memory_index(index);
-        let (size, displacement) = if base == R::None { (2, absolute(rng, 16)) } else { displacement(rng, 2) };
+        let (size, displacement) = if base == R::None {
+            (2, absolute(rng, 16))
+        } else {
+            displacement(rng, 2)
+        };
         i.set_memory_displ_size(size);
         i.set_memory_displacement64(displacement & 0xffff);
         return;
@@ -386,10 +453,21 @@ fn displacement(rng: &mut Rng, size: u32) -> (u32, u64) {
 /// Add prefixes in front that are ignored, change the size, or make the instruction invalid; sometimes change a REX prefix.
 fn mutate(rng: &mut Rng, bits: Bits, bytes: &mut Vec<u8>) {
     if rng.chance(8) {
-        bytes.insert(0, rng.pick(&[0x2e, 0x36, 0x3e, 0x26, 0x66, 0x66, 0x67, 0xf2, 0xf3]));
+        bytes.insert(
+            0,
+            rng.pick(&[0x2e, 0x36, 0x3e, 0x26, 0x66, 0x66, 0x67, 0xf2, 0xf3]),
+        );
     }
     if bits == Bits::B64 && rng.chance(8) {
-        let at = bytes.iter().position(|b| !matches!(b, 0x2e | 0x36 | 0x3e | 0x26 | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3)).unwrap_or(0);
+        let at = bytes
+            .iter()
+            .position(|b| {
+                !matches!(
+                    b,
+                    0x2e | 0x36 | 0x3e | 0x26 | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3
+                )
+            })
+            .unwrap_or(0);
         let rex = 0x40 | rng.below(16) as u8;
         match bytes.get_mut(at) {
             Some(b) if *b & 0xf0 == 0x40 => *b = rex,

@@ -34,7 +34,11 @@ impl Generator {
             codes.retain(|&c| codes::host_has(c) && keep(c));
             codes
         });
-        Self { seed, codes, info: InstructionInfoFactory::new() }
+        Self {
+            seed,
+            codes,
+            info: InstructionInfoFactory::new(),
+        }
     }
 
     /// The rows for `bits`.
@@ -59,15 +63,32 @@ impl Generator {
             let code = rng.pick(rows);
             let start = CODE + 0x200 + rng.below(0xc00);
             let rip = start - bits.cs_base();
-            let Some(bytes) = encode::encode(&mut rng, code, bits, rip) else { continue };
+            let Some(bytes) = encode::encode(&mut rng, code, bits, rip) else {
+                continue;
+            };
             let i = encode::decode(bits, rip, &bytes);
-            if !accept(bits, &bytes, &i) || rows.binary_search(&i.code()).is_err() && i.code() != Code::INVALID {
+            if !accept(bits, &bytes, &i)
+                || rows.binary_search(&i.code()).is_err() && i.code() != Code::INVALID
+            {
                 continue;
             }
             let mut gpr = [0; 16];
             gpr.fill_with(|| rng.edge());
-            let state = State { gpr, rip, rflags: values::rflags(&mut rng), seg: [0; 6], fx: values::fxsave(&mut rng) };
-            let mut case = Case { seed: self.seed, index, bits, code: bytes, state, mem: Vec::new() };
+            let state = State {
+                gpr,
+                rip,
+                rflags: values::rflags(&mut rng),
+                seg: [0; 6],
+                fx: values::fxsave(&mut rng),
+            };
+            let mut case = Case {
+                seed: self.seed,
+                index,
+                bits,
+                code: bytes,
+                state,
+                mem: Vec::new(),
+            };
             aim::Aim::new(&mut rng, &mut case, i).run(&mut self.info);
             return Some((case, i));
         }

@@ -17,7 +17,10 @@ fn a_case_is_a_function_of_seed_and_index() {
 #[test]
 fn every_row_is_reached() {
     let mut generator = Generator::new(1);
-    let all: HashSet<Code> = MODES.iter().flat_map(|&b| generator.codes(b).to_vec()).collect();
+    let all: HashSet<Code> = MODES
+        .iter()
+        .flat_map(|&b| generator.codes(b).to_vec())
+        .collect();
     let mut seen = HashSet::new();
     for index in 0..150_000 {
         if let Some((_, i)) = generator.case(index) {
@@ -36,11 +39,16 @@ fn most_cases_end_without_a_fault() {
         return;
     };
     let mut generator = Generator::new(2);
-    let cases: Vec<_> = (0..20_000).filter_map(|index| generator.case(index)).collect();
+    let cases: Vec<_> = (0..20_000)
+        .filter_map(|index| generator.case(index))
+        .collect();
     let batch: Vec<_> = cases.iter().map(|c| c.0.clone()).collect();
     let start = std::time::Instant::now();
     let out = native.run(&batch);
-    println!("{:.2} us a case", start.elapsed().as_secs_f64() * 1e6 / batch.len() as f64);
+    println!(
+        "{:.2} us a case",
+        start.elapsed().as_secs_f64() * 1e6 / batch.len() as f64
+    );
     let mut by_vector = [0u32; 32];
     let mut faulted = 0;
     for (out, (case, i)) in out.iter().zip(&cases) {

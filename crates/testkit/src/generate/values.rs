@@ -14,7 +14,11 @@ pub fn selector(rng: &mut Rng) -> u16 {
         5 => 0x5f,
         _ => (rng.below(11) as u16) << 3 | 7,
     };
-    if rng.chance(10) { base & !3 | rng.below(4) as u16 } else { base }
+    if rng.chance(10) {
+        base & !3 | rng.below(4) as u16
+    } else {
+        base
+    }
 }
 
 /// A single-precision value.
@@ -26,10 +30,24 @@ pub fn f32_bits(rng: &mut Rng) -> u32 {
         2 => 0x7fc0_0000 | rng.u64() as u32 & 0x3f_ffff,
         3 => 0x7f80_0001 | rng.u64() as u32 & 0x3f_ffff,
         4 => 1 + rng.below(0x7f_ffff) as u32,
-        5 => rng.pick(&[1, 0x7f_ffff, 0x80_0000, 0x7f7f_ffff, 0x3f80_0000, 0x3f00_0000, 0x3f7f_ffff, 0x3f80_0001]),
+        5 => rng.pick(&[
+            1,
+            0x7f_ffff,
+            0x80_0000,
+            0x7f7f_ffff,
+            0x3f80_0000,
+            0x3f00_0000,
+            0x3f7f_ffff,
+            0x3f80_0001,
+        ]),
         6 => (rng.below(1000) as f32).to_bits(),
         7 => (rng.below(64) as f32 + 0.5).to_bits(),
-        8 => rng.pick(&[31.0f32, 32.0, 63.0, 64.0]).exp2().to_bits().wrapping_add(rng.below(3) as u32).wrapping_sub(1),
+        8 => rng
+            .pick(&[31.0f32, 32.0, 63.0, 64.0])
+            .exp2()
+            .to_bits()
+            .wrapping_add(rng.below(3) as u32)
+            .wrapping_sub(1),
         9 | 10 => (rng.below(40) as u32 + 107) << 23 | rng.u64() as u32 & 0x7f_ffff,
         11 => (rng.below(30) as u32) << 23 | rng.u64() as u32 & 0x7f_ffff,
         12 => (rng.below(30) as u32 + 225) << 23 | rng.u64() as u32 & 0x7f_ffff,
@@ -48,14 +66,31 @@ pub fn f64_bits(rng: &mut Rng) -> u64 {
         2 => 0x7ff << 52 | 1 << 51 | rng.u64() & (FRACTION >> 1),
         3 => 0x7ff << 52 | 1 | rng.u64() & (FRACTION >> 1),
         4 => 1 + (rng.u64() & (FRACTION >> rng.below(52))),
-        5 => rng.pick(&[1, FRACTION, 1 << 52, (0x7ff << 52) - 1, 0x3ff << 52, 0x3fe << 52, (0x3ff << 52) - 1, (0x3ff << 52) + 1]),
+        5 => rng.pick(&[
+            1,
+            FRACTION,
+            1 << 52,
+            (0x7ff << 52) - 1,
+            0x3ff << 52,
+            0x3fe << 52,
+            (0x3ff << 52) - 1,
+            (0x3ff << 52) + 1,
+        ]),
         6 => (rng.below(1000) as f64).to_bits(),
         7 => (rng.below(64) as f64 + 0.5).to_bits(),
-        8 => rng.pick(&[31.0f64, 32.0, 63.0, 64.0, 15.0]).exp2().to_bits().wrapping_add(rng.below(3)).wrapping_sub(1),
+        8 => rng
+            .pick(&[31.0f64, 32.0, 63.0, 64.0, 15.0])
+            .exp2()
+            .to_bits()
+            .wrapping_add(rng.below(3))
+            .wrapping_sub(1),
         9 | 10 => (rng.below(60) + 993) << 52 | rng.u64() & FRACTION,
         // Around the ends of single precision.
         11 => (rng.below(60) + 860) << 52 | rng.u64() & FRACTION,
-        12 => f64::from(f32::from_bits(f32_bits(rng) & 0x7f7f_ffff)).to_bits() | rng.below(2) << rng.below(30),
+        12 => {
+            f64::from(f32::from_bits(f32_bits(rng) & 0x7f7f_ffff)).to_bits()
+                | rng.below(2) << rng.below(30)
+        }
         13 => (rng.below(2046) + 1) << 52,
         14 => {
             let near = rng.below(60);
@@ -84,7 +119,10 @@ pub fn f80(rng: &mut Rng) -> [u8; 10] {
             _ => (1, rng.u64() >> 1),
         },
         7 => (0x3fff, integer),
-        8 | 9 => (0x3fff + rng.below(12), integer | rng.u64() << rng.pick(&[32, 40, 48, 53, 56])),
+        8 | 9 => (
+            0x3fff + rng.below(12),
+            integer | rng.u64() << rng.pick(&[32, 40, 48, 53, 56]),
+        ),
         10 => (0x3fff + rng.below(66), integer | rng.u64() & rng.u64()),
         11 | 12 => (0x3fff - rng.below(40), integer | rng.u64()),
         13 => (rng.below(70) + 1, integer | rng.u64()),
@@ -92,7 +130,10 @@ pub fn f80(rng: &mut Rng) -> [u8; 10] {
         // Around the ends of double and single precision.
         15 => (0x3c01 - 60 + rng.below(64), integer | rng.u64()),
         16 => (0x43fe - 4 + rng.below(8), integer | rng.u64()),
-        17 => (0x3f81 - 30 + rng.below(34), integer | rng.u64() << rng.pick(&[0, 11, 40])),
+        17 => (
+            0x3f81 - 30 + rng.below(34),
+            integer | rng.u64() << rng.pick(&[0, 11, 40]),
+        ),
         18 => (0x407e - 3 + rng.below(6), integer | rng.u64()),
         19 => (0x3ffe + rng.below(3), integer | rng.u64()),
         20 => (0x3fff + rng.below(64), integer | rng.u64()),
@@ -114,14 +155,20 @@ pub fn xmm(rng: &mut Rng) -> u128 {
         // Few distinct bytes, zeros among them: for compares and string instructions.
         _ => {
             let alphabet = rng.u64() & 0x0303_0303_8303_0303;
-            (0..16).fold(0, |v, i| v | u128::from((alphabet >> (8 * rng.below(8))) as u8) << (8 * i))
+            (0..16).fold(0, |v, i| {
+                v | u128::from((alphabet >> (8 * rng.below(8))) as u8) << (8 * i)
+            })
         }
     }
 }
 
 /// A control word: mostly all masked, any precision and rounding.
 pub fn fcw(rng: &mut Rng) -> u16 {
-    let masks = if rng.chance(85) { 0x3f } else { rng.below(0x40) as u16 };
+    let masks = if rng.chance(85) {
+        0x3f
+    } else {
+        rng.below(0x40) as u16
+    };
     0x40 | masks | rng.pick(&[0x300, 0x300, 0x200, 0]) | rng.pick(&[0, 0, 0x400, 0x800, 0xc00])
 }
 
@@ -134,14 +181,30 @@ pub fn fsw(rng: &mut Rng, fcw: u16) -> u16 {
     if fsw & !fcw & 0x3f != 0 && rng.chance(70) {
         fsw &= !(0x3f & !fcw);
     }
-    if fsw & !fcw & 0x3f != 0 { fsw | 0x8080 } else { fsw & !0x8080 }
+    if fsw & !fcw & 0x3f != 0 {
+        fsw | 0x8080
+    } else {
+        fsw & !0x8080
+    }
 }
 
 /// MXCSR: mostly all masked; any rounding, DAZ and FTZ.
 pub fn mxcsr(rng: &mut Rng) -> u32 {
-    let masks = if rng.chance(85) { 0x1f80 } else { (rng.below(0x40) as u32) << 7 };
-    let sticky = if rng.chance(40) { rng.below(0x40) as u32 } else { 0 };
-    let modes = if rng.chance(30) { rng.pick(&[0x40, 0x8000, 0x8040]) } else { 0 };
+    let masks = if rng.chance(85) {
+        0x1f80
+    } else {
+        (rng.below(0x40) as u32) << 7
+    };
+    let sticky = if rng.chance(40) {
+        rng.below(0x40) as u32
+    } else {
+        0
+    };
+    let modes = if rng.chance(30) {
+        rng.pick(&[0x40, 0x8000, 0x8040])
+    } else {
+        0
+    };
     masks | sticky | modes | rng.pick(&[0, 0, 0x2000, 0x4000, 0x6000])
 }
 
@@ -162,7 +225,9 @@ pub fn fxsave(rng: &mut Rng) -> [u8; 512] {
         let mut value = f80(rng);
         // Neighbours of like magnitude, so that sums cancel and remainders are short.
         if rng.chance(30) {
-            let exponent = u16::from_le_bytes([last[8], last[9]]).wrapping_add(rng.below(7) as u16).wrapping_sub(3);
+            let exponent = u16::from_le_bytes([last[8], last[9]])
+                .wrapping_add(rng.below(7) as u16)
+                .wrapping_sub(3);
             value[8..].copy_from_slice(&(exponent ^ (rng.below(2) as u16) << 15).to_le_bytes());
         }
         fx[32 + 16 * i..42 + 16 * i].copy_from_slice(&value);
@@ -197,7 +262,9 @@ pub fn memory(rng: &mut Rng, size: MemorySize) -> Vec<u8> {
         bytes
     };
     match size {
-        S::Float32 | S::Packed64_Float32 | S::Packed128_Float32 => repeat(rng, 4, |r| u64::from(f32_bits(r))),
+        S::Float32 | S::Packed64_Float32 | S::Packed128_Float32 => {
+            repeat(rng, 4, |r| u64::from(f32_bits(r)))
+        }
         S::Float64 | S::Packed128_Float64 => repeat(rng, 8, f64_bits),
         S::Float80 => f80(rng).to_vec(),
         S::Bcd => {

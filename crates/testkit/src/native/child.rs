@@ -5,7 +5,10 @@
 //! is the guest's); every address it writes is in a mapping that [`map_world`] made, in the shared slots, or in its own stack; the
 //! instruction under test can clobber any register, so nothing is kept in registers across it: [`enter`] saves what the ABI wants kept
 //! and the stack pointer in the control page, and [`trampoline`] gets them back from there.
-#![expect(unsafe_code, reason = "runs arbitrary instructions and reads the machine state out of signal frames")]
+#![expect(
+    unsafe_code,
+    reason = "runs arbitrary instructions and reads the machine state out of signal frames"
+)]
 
 use super::host::{Header, SLOTS, Slot};
 use crate::case::{self, Access, CHUNK, LDT, REGIONS, SegKind, pattern};
@@ -30,15 +33,25 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new() -> Self {
-        let pristine: Vec<u8> = REGIONS.iter().flat_map(|r| (r.base..r.base + r.len as u64).map(pattern)).collect();
+        let pristine: Vec<u8> = REGIONS
+            .iter()
+            .flat_map(|r| (r.base..r.base + r.len as u64).map(pattern))
+            .collect();
         assert_eq!(pristine.len(), WORLD);
-        Self { before: pristine.clone(), pristine }
+        Self {
+            before: pristine.clone(),
+            pristine,
+        }
     }
 }
 
 /// Where the child writes `addr`: the read-only page through its alias.
 fn writable(addr: u64) -> *mut u8 {
-    if addr >> 12 == case::READ_ONLY >> 12 { (RO_ALIAS as u64 + (addr & 0xfff)) as *mut u8 } else { addr as *mut u8 }
+    if addr >> 12 == case::READ_ONLY >> 12 {
+        (RO_ALIAS as u64 + (addr & 0xfff)) as *mut u8
+    } else {
+        addr as *mut u8
+    }
 }
 
 /// Offset of `addr` in [`World`].
@@ -57,7 +70,13 @@ fn offset(addr: u64) -> Option<usize> {
 ///
 /// # Safety
 /// Only in a forked child; `header` and `slots` are its shared mapping, `wake` and `done` the pipe ends.
-pub(super) unsafe fn main(world: &mut World, header: *mut Header, slots: *mut Slot, wake: i32, done: i32) -> ! {
+pub(super) unsafe fn main(
+    world: &mut World,
+    header: *mut Header,
+    slots: *mut Slot,
+    wake: i32,
+    done: i32,
+) -> ! {
     // SAFETY: the caller's contract; system calls on descriptors and addresses that are ours.
     unsafe {
         if let Err(what) = map_world(world) {
@@ -99,7 +118,11 @@ unsafe fn map_world(world: &World) -> Result<(), u64> {
     // SAFETY: MAP_FIXED_NOREPLACE never displaces a mapping; the structures passed live on this stack.
     unsafe {
         let map = |at: usize, len: usize, prot: i32, fd: i32| {
-            let share = if fd < 0 { libc::MAP_PRIVATE | libc::MAP_ANONYMOUS } else { libc::MAP_SHARED };
+            let share = if fd < 0 {
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS
+            } else {
+                libc::MAP_SHARED
+            };
             let flags = share | libc::MAP_FIXED_NOREPLACE | libc::MAP_POPULATE;
             libc::mmap(at as *mut _, len, prot, flags, fd, 0) as usize == at
         };
@@ -136,17 +159,32 @@ unsafe fn map_world(world: &World) -> Result<(), u64> {
                 SegKind::Code => (2, 0),
                 SegKind::CodeOnly => (2, 1),
             };
-            let flags = u32::from(e.big) | contents << 1 | read_only << 3 | u32::from(e.pages) << 4 | u32::from(!e.present) << 5 | 1 << 6;
+            let flags = u32::from(e.big)
+                | contents << 1
+                | read_only << 3
+                | u32::from(e.pages) << 4
+                | u32::from(!e.present) << 5
+                | 1 << 6;
             let desc = [i as u32, e.base, e.limit, flags];
             if libc::syscall(libc::SYS_modify_ldt, 0x11, &desc, size_of_val(&desc)) != 0 {
                 return Err(4);
             }
         }
-        let stack = libc::stack_t { ss_sp: ALT_STACK as *mut _, ss_flags: 0, ss_size: ALT_STACK_LEN };
+        let stack = libc::stack_t {
+            ss_sp: ALT_STACK as *mut _,
+            ss_flags: 0,
+            ss_size: ALT_STACK_LEN,
+        };
         if libc::sigaltstack(&stack, ptr::null_mut()) != 0 {
             return Err(5);
         }
-        for signal in [libc::SIGSEGV, libc::SIGILL, libc::SIGFPE, libc::SIGBUS, libc::SIGTRAP] {
+        for signal in [
+            libc::SIGSEGV,
+            libc::SIGILL,
+            libc::SIGFPE,
+            libc::SIGBUS,
+            libc::SIGTRAP,
+        ] {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = trampoline as *const () as usize;
             action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
@@ -165,7 +203,11 @@ unsafe fn run_one(world: &mut World, slot: *mut Slot, flat: &mut bool) {
         let s = &mut *slot;
         let patches = &s.patches[..(s.patch_count as usize).min(s.patches.len())];
         for p in patches {
-            lay(world, p.addr, &p.bytes[..(p.len as usize).min(case::PATCH_MAX)]);
+            lay(
+                world,
+                p.addr,
+                &p.bytes[..(p.len as usize).min(case::PATCH_MAX)],
+            );
         }
         lay(world, s.code_addr, &s.code[..(s.code_len as usize).min(15)]);
         if s.bits64 != 0 && !*flat {
@@ -217,7 +259,9 @@ unsafe fn collect(world: &World, s: &mut Slot) {
         if r.access != Access::ReadOnly {
             for chunk in (0..r.len).step_by(CHUNK) {
                 let now = (r.base as usize + chunk) as *mut [u64; CHUNK / 8];
-                let was = world.before[at + chunk..].as_ptr().cast::<[u64; CHUNK / 8]>();
+                let was = world.before[at + chunk..]
+                    .as_ptr()
+                    .cast::<[u64; CHUNK / 8]>();
                 // SAFETY: both are whole chunks of mapped, aligned memory; `before` has a byte for each byte of the regions.
                 unsafe {
                     let (old, new) = (was.read_unaligned(), now.read());
@@ -291,7 +335,11 @@ unsafe extern "C" fn enter(slot: *mut Slot) {
 ///
 /// It leaves by a jump, not by sigreturn: SA_NODEFER keeps signals open, and the kernel tells by RSP that the alternate stack is free.
 #[unsafe(naked)]
-unsafe extern "C" fn trampoline(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::ucontext_t) {
+unsafe extern "C" fn trampoline(
+    signal: i32,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::ucontext_t,
+) {
     naked_asm!(
         "push 2", "popfq",
         "sub rsp, 8",
@@ -312,8 +360,22 @@ unsafe extern "C" fn record(signal: i32, _: *mut libc::siginfo_t, context: *mut 
         let mc = &(*context).uc_mcontext;
         let g = &mc.gregs;
         const ORDER: [libc::c_int; 16] = [
-            libc::REG_RAX, libc::REG_RCX, libc::REG_RDX, libc::REG_RBX, libc::REG_RSP, libc::REG_RBP, libc::REG_RSI, libc::REG_RDI,
-            libc::REG_R8, libc::REG_R9, libc::REG_R10, libc::REG_R11, libc::REG_R12, libc::REG_R13, libc::REG_R14, libc::REG_R15,
+            libc::REG_RAX,
+            libc::REG_RCX,
+            libc::REG_RDX,
+            libc::REG_RBX,
+            libc::REG_RSP,
+            libc::REG_RBP,
+            libc::REG_RSI,
+            libc::REG_RDI,
+            libc::REG_R8,
+            libc::REG_R9,
+            libc::REG_R10,
+            libc::REG_R11,
+            libc::REG_R12,
+            libc::REG_R13,
+            libc::REG_R14,
+            libc::REG_R15,
         ];
         let out = &mut slot.out;
         for (to, from) in out.gpr.iter_mut().zip(ORDER) {
@@ -328,7 +390,14 @@ unsafe extern "C" fn record(signal: i32, _: *mut libc::siginfo_t, context: *mut 
         let packed = g[libc::REG_CSGSFS as usize] as u64;
         let (es, ds, fs, gs): (u32, u32, u32, u32);
         asm!("mov {0:e}, es", "mov {1:e}, ds", "mov {2:e}, fs", "mov {3:e}, gs", out(reg) es, out(reg) ds, out(reg) fs, out(reg) gs);
-        out.seg = [es as u16, packed as u16, (packed >> 48) as u16, ds as u16, fs as u16, gs as u16];
+        out.seg = [
+            es as u16,
+            packed as u16,
+            (packed >> 48) as u16,
+            ds as u16,
+            fs as u16,
+            gs as u16,
+        ];
         ptr::copy_nonoverlapping(mc.fpregs.cast::<[u8; 512]>(), &raw mut out.fx, 1);
         // Bytes 464.. are the kernel's own.
         out.fx[416..].fill(0);

@@ -92,18 +92,35 @@ impl Native {
         // SAFETY: a fresh anonymous mapping.
         let shared = unsafe {
             let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
-            libc::mmap(ptr::null_mut(), SHARED_LEN, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
+            libc::mmap(
+                ptr::null_mut(),
+                SHARED_LEN,
+                libc::PROT_READ | libc::PROT_WRITE,
+                flags,
+                -1,
+                0,
+            )
         };
         if shared == libc::MAP_FAILED {
             return Err(system("mmap"));
         }
-        let mut native = Self { shared: shared.cast(), world: World::new(), child: None };
+        let mut native = Self {
+            shared: shared.cast(),
+            world: World::new(),
+            child: None,
+        };
         native.start()?;
         // An empty batch proves that the child could set its world up.
         match native.batch(0, 0) {
             Ok(()) => Ok(native),
-            Err((_, Lost::Setup(what))) => Err(Unavailable::System { what: "the child's set-up", error: Error::other(what) }),
-            Err((_, lost)) => Err(Unavailable::System { what: "the child", error: Error::other(lost.to_string()) }),
+            Err((_, Lost::Setup(what))) => Err(Unavailable::System {
+                what: "the child's set-up",
+                error: Error::other(what),
+            }),
+            Err((_, lost)) => Err(Unavailable::System {
+                what: "the child",
+                error: Error::other(lost.to_string()),
+            }),
         }
     }
 
@@ -122,7 +139,9 @@ impl Native {
         unsafe {
             (*header).setup = 0;
             let (mut wake, mut done) = ([0; 2], [0; 2]);
-            if libc::pipe2(wake.as_mut_ptr(), libc::O_CLOEXEC) != 0 || libc::pipe2(done.as_mut_ptr(), libc::O_CLOEXEC) != 0 {
+            if libc::pipe2(wake.as_mut_ptr(), libc::O_CLOEXEC) != 0
+                || libc::pipe2(done.as_mut_ptr(), libc::O_CLOEXEC) != 0
+            {
                 return Err(system("pipe"));
             }
             let pid = libc::fork();
@@ -131,20 +150,32 @@ impl Native {
             }
             if pid == 0 {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                libc::setrlimit(libc::RLIMIT_CORE, &libc::rlimit { rlim_cur: 0, rlim_max: 0 });
+                libc::setrlimit(
+                    libc::RLIMIT_CORE,
+                    &libc::rlimit {
+                        rlim_cur: 0,
+                        rlim_max: 0,
+                    },
+                );
                 libc::close(wake[1]);
                 libc::close(done[0]);
                 child::main(&mut self.world, header, slots, wake[0], done[1]);
             }
             libc::close(wake[0]);
             libc::close(done[1]);
-            self.child = Some(Child { pid, wake: wake[1], done: done[0] });
+            self.child = Some(Child {
+                pid,
+                wake: wake[1],
+                done: done[0],
+            });
         }
         Ok(())
     }
 
     fn end(&mut self) -> i32 {
-        let Some(child) = self.child.take() else { return 0 };
+        let Some(child) = self.child.take() else {
+            return 0;
+        };
         let mut status = 0;
         // SAFETY: our own child and descriptors, each given up once.
         unsafe {
@@ -163,7 +194,9 @@ impl Native {
         {
             return Err((first, Lost::Setup(e.to_string())));
         }
-        let Some(Child { wake, done, .. }) = self.child else { return Ok(()) };
+        let Some(Child { wake, done, .. }) = self.child else {
+            return Ok(());
+        };
         let header = self.header();
         let mut byte = 0u8;
         let mut seen = u64::MAX;
@@ -174,7 +207,11 @@ impl Native {
             (*header).progress = first as u64;
             libc::write(wake, ptr::from_ref(&byte).cast(), 1);
             loop {
-                let mut poll = libc::pollfd { fd: done, events: libc::POLLIN, revents: 0 };
+                let mut poll = libc::pollfd {
+                    fd: done,
+                    events: libc::POLLIN,
+                    revents: 0,
+                };
                 let ready = libc::poll(&mut poll, 1, PATIENCE);
                 let progress = ptr::read_volatile(&raw const (*header).progress);
                 if ready > 0 {
@@ -183,7 +220,15 @@ impl Native {
                     }
                     let setup = (*header).setup;
                     let status = self.end();
-                    let steps = ["", "map the alias", "map its stack", "map the regions", "call modify_ldt", "call sigaltstack", "call sigaction"];
+                    let steps = [
+                        "",
+                        "map the alias",
+                        "map its stack",
+                        "map the regions",
+                        "call modify_ldt",
+                        "call sigaltstack",
+                        "call sigaction",
+                    ];
                     let why = match steps.get(setup as usize) {
                         Some(step) if setup != 0 => Lost::Setup((*step).to_string()),
                         _ => Lost::Died(status),
@@ -221,7 +266,10 @@ impl Native {
             for (i, case) in cases.iter().enumerate() {
                 let why = lost.iter().find(|l| l.0 == i).map(|l| l.1.clone());
                 // SAFETY: the child sleeps or is gone.
-                out.push(why.map_or_else(|| Ok(outcome(unsafe { &(*self.slots().add(i)).out }, case)), Err));
+                out.push(why.map_or_else(
+                    || Ok(outcome(unsafe { &(*self.slots().add(i)).out }, case)),
+                    Err,
+                ));
             }
         }
         out
@@ -237,13 +285,24 @@ impl Drop for Native {
 }
 
 fn system(what: &'static str) -> Unavailable {
-    Unavailable::System { what, error: Error::last_os_error() }
+    Unavailable::System {
+        what,
+        error: Error::last_os_error(),
+    }
 }
 
 fn fill(slot: &mut Slot, case: &Case) {
     let s = &case.state;
-    assert!(case.code.len() <= 15 && case.mem.len() <= PATCHES_MAX, "case {} does not fit a slot", case.index);
-    assert_eq!(s.rflags & 0x1_0100, 0, "TF and RF stay clear: the trap at the end must be INT3's");
+    assert!(
+        case.code.len() <= 15 && case.mem.len() <= PATCHES_MAX,
+        "case {} does not fit a slot",
+        case.index
+    );
+    assert_eq!(
+        s.rflags & 0x1_0100,
+        0,
+        "TF and RF stay clear: the trap at the end must be INT3's"
+    );
     slot.fx = s.fx;
     slot.gpr = s.gpr;
     slot.rflags = s.rflags;
@@ -260,7 +319,11 @@ fn fill(slot: &mut Slot, case: &Case) {
         to.bytes[..from.bytes.len()].copy_from_slice(&from.bytes);
     }
     // MOV, POP, far loads to FS and GS: 8E, 0F A1, 0F A9, 0F B4, 0F B5. Being wrong costs two system calls.
-    slot.touches_segments = u32::from(case.code.iter().any(|b| [0x8e, 0xa1, 0xa9, 0xb4, 0xb5].contains(b)));
+    slot.touches_segments = u32::from(
+        case.code
+            .iter()
+            .any(|b| [0x8e, 0xa1, 0xa9, 0xb4, 0xb5].contains(b)),
+    );
     slot.out.trap = u32::MAX;
 }
 
@@ -273,12 +336,36 @@ fn outcome(r: &Record, case: &Case) -> Outcome {
     match r.trap {
         3 => rip = rip.wrapping_sub(1),
         14 if moved && r.error & PF_FETCH != 0 && r.cr2 == rip.wrapping_add(cs_base) => {}
-        14 => fault = Some(Fault { vector: 14, error: r.error, cr2: r.cr2 }),
-        trap => fault = Some(Fault { vector: trap as u8, error: r.error, cr2: 0 }),
+        14 => {
+            fault = Some(Fault {
+                vector: 14,
+                error: r.error,
+                cr2: r.cr2,
+            })
+        }
+        trap => {
+            fault = Some(Fault {
+                vector: trap as u8,
+                error: r.error,
+                cr2: 0,
+            })
+        }
     }
-    let state = State { gpr: r.gpr, rip, rflags: r.rflags, seg: r.seg, fx: r.fx };
+    let state = State {
+        gpr: r.gpr,
+        rip,
+        rflags: r.rflags,
+        seg: r.seg,
+        fx: r.fx,
+    };
     let chunks = &r.chunks[..(r.chunk_count as usize).min(CHUNKS)];
-    let mem = chunks.iter().map(|c| Chunk { addr: c.addr, bytes: bytes(&c.bytes) }).collect();
+    let mem = chunks
+        .iter()
+        .map(|c| Chunk {
+            addr: c.addr,
+            bytes: bytes(&c.bytes),
+        })
+        .collect();
     Outcome { state, fault, mem }
 }
 
