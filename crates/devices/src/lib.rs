@@ -1,17 +1,44 @@
 //! The chips, one file each.
+//!
+//! Each implements `bus::Device` in one anatomy: datasheet, registers, struct, `Device`, `mod state`, tests. A chip knows neither its
+//! address nor its interrupt number; where a PC has them is written here, and the board ([`machine`]) puts them there. Chips that
+//! others reach too (a button, a serial cable, a controller's inputs) are handles: clone one, give one clone to the bus.
+//!
+//! | chip | region: where a PC has it | interrupt |
+//! |---|---|---|
+//! | [`ApicBus`], [`ApicDevice`] | none: the processor decodes the page at 0xFEE0_0000 | LINT0 from the 8259 pair, LINT1 NMI |
+//! | [`IoApic`] | 0: MMIO 0xFEC0_0000, one page | |
+//! | [`I8259`] | 0: 0x20-0x21, 1: 0xA0-0xA1, 2: 0x4D0-0x4D1 | INTR to LINT0 |
+//! | [`IrqRouter`] | none | |
+//! | [`I8254`] | 0: 0x40-0x43, 1: 0x61 | 0 |
+//! | [`AcpiPm`] | 0: PM block, 16 ports (0x600), 1: GPE0 block, 4 ports (0x620), 2: 0xB2-0xB3, 3: reset register, 1 port (0x630) | SCI 9, level |
+//! | [`Uart16550`] | 0: 0x3F8-0x3FF, 0x2F8-0x2FF, 0x3E8-0x3EF, 0x2E8-0x2EF | 4, 3, 4, 3 |
+//!
+//! Order of building (each step needs the ones before):
+//! [`ApicBus::new`], [`I8259::new`] with `apics.lint(0, 0)`, [`ApicBus::connect_pic`], [`IoApic::new`], [`IrqRouter::new`]; then the other chips
+//! with `router.isa(n)`. The controllers, the router and one `apics.device(i, alarm)` per vCPU go on the bus like any chip.
+//! The lock order is in [`irq`].
+//!
+//! [`machine`]: ../machine/index.html
 
+pub mod acpi_pm;
 mod bytes;
+pub mod i8254;
 pub mod i8259;
 pub mod ioapic;
 pub mod irq;
 pub mod local_apic;
 #[cfg(test)]
 mod testing;
+pub mod uart16550;
 
+pub use acpi_pm::AcpiPm;
+pub use i8254::I8254;
 pub use i8259::I8259;
 pub use ioapic::IoApic;
 pub use irq::IrqRouter;
 pub use local_apic::{ApicBus, ApicDevice};
+pub use uart16550::{Uart16550, UartInput};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
