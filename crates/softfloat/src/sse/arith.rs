@@ -186,7 +186,7 @@ fn div_finite<F: Format>(env: &mut Env, a: F, b: F) -> F {
     let quotient = if F::FRACTION < 32 {
         // Both significands have 24 bits: a 64-bit division gives 40 bits of quotient or more.
         let divisor = b.significand >> 40;
-        (a.significand / divisor) << 22 | u64::from(a.significand % divisor != 0)
+        ((a.significand / divisor) << 23) | u64::from(a.significand % divisor != 0)
     } else {
         let dividend = u128::from(a.significand) << 63;
         let divisor = u128::from(b.significand);

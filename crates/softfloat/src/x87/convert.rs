@@ -60,7 +60,14 @@ fn store<F: Format>(env: &mut Env, a: F80) -> F {
     match a.class() {
         Class::Normal | Class::Denormal => {
             let v = unpack(a);
-            sse::round_pack(env, negative, v.exponent, v.significand)
+            // An unmasked overflow or underflow stores nothing, so there is no inexact result to report either.
+            let before = std::mem::replace(&mut env.flags, Flags::NONE);
+            let result = sse::round_pack(env, negative, v.exponent, v.significand);
+            if env.unmasked().intersects(Flags::OE | Flags::UE) {
+                env.flags &= !Flags::PE;
+            }
+            env.flags |= before;
+            result
         }
         Class::Zero => F::zero(negative),
         Class::Infinity => F::infinity(negative),

@@ -78,9 +78,10 @@ fn remainder(env: &mut Env, st0: F80, st1: F80, nearest: bool) -> Remainder {
         return Remainder::complete(value);
     }
     let partial = distance >= 64;
-    // A partial step takes N bits off the distance, 32 <= N <= 63, so that what remains is a multiple of 32.
+    // A partial step takes N bits off the distance, 32 <= N <= 63 (SDM Vol. 2A, FPREM). Chips choose N so that the distance
+    // that remains is a multiple of 32.
     let step = if partial {
-        (distance & 31 | 32) - 1
+        (distance & 31) | 32
     } else {
         distance.max(0)
     } as u32;

@@ -166,6 +166,9 @@ fn overflow(
         if adjusted < 0x7fff {
             return F80::from_parts(negative, adjusted as u16, rounded.significand);
         }
+        // FSCALE alone gets here: beyond the biased range as well (SDM Vol. 1, 8.5.4).
+        env.flags |= Flags::PE;
+        env.roundup = true;
         return F80::infinity(negative);
     }
     env.flags |= Flags::PE;
@@ -198,6 +201,8 @@ fn underflow(
         if adjusted >= 1 {
             return F80::from_parts(negative, adjusted as u16, rounded.significand);
         }
+        env.flags |= Flags::PE;
+        env.roundup = false;
         return F80::zero(negative);
     }
     let wide = u128::from(high) << 64 | u128::from(low);

@@ -1,0 +1,1 @@
+//! Transcendental instructions against the host.
