@@ -200,7 +200,7 @@ pub fn to_bcd(env: &mut Env, a: F80) -> [u8; 10] {
             let [digits @ .., sign] = &mut bytes;
             for byte in digits {
                 let pair = (magnitude % 100) as u8;
-                *byte = (pair / 10) << 4 | pair % 10;
+                *byte = ((pair / 10) << 4) | (pair % 10);
                 magnitude /= 100;
             }
             *sign = u8::from(a.is_negative()) << 7;

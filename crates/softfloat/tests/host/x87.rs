@@ -10,7 +10,7 @@ use std::arch::asm;
 /// What FNSAVE and the memory operand tell after an instruction.
 #[derive(Clone, Copy)]
 pub struct After {
-    save: [u8; 108],
+    pub save: [u8; 108],
     pub memory: [u8; 16],
 }
 
