@@ -10,12 +10,14 @@ pub mod mode;
 pub mod msr;
 pub mod register;
 pub mod segment;
+pub mod uint;
 
 pub use control::{Cr0, Cr4, Efer, Rflags};
 pub use exception::{Exception, Fault};
 pub use mode::{Mode, Size};
 pub use register::{Gpr, Seg};
 pub use segment::{Descriptor, Segment, Selector};
+pub use uint::Uint;
 
 /// A guest-physical address: an index into the machine's memory map, before any bus decoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -180,3 +180,24 @@ fn register(r: Register) -> Operand {
         _ => segment(r).map_or(Operand::None, Operand::Seg),
     }
 }
+
+/// Where control goes after an instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// To the next instruction.
+    Next,
+    /// To the next instruction or a relative target.
+    Conditional,
+    /// Elsewhere.
+    Away,
+}
+
+/// The control flow of a form.
+pub fn flow(code: Code) -> Flow {
+    use iced_x86::FlowControl as F;
+    match code.flow_control() {
+        F::Next => Flow::Next,
+        F::ConditionalBranch => Flow::Conditional,
+        _ => Flow::Away,
+    }
+}

@@ -13,8 +13,8 @@ mod tlb;
 pub mod walk;
 
 pub use mmu::{Mmu, Target};
-pub use phys::{Error, OutsideRam, Plain, Ram};
-pub use tlb::{CLASSES, ENTRIES, Entry, Tlb};
+pub use phys::{Error, OutsideRam, Ram};
+pub use tlb::{CHECKED, CLASSES, ENTRIES, Entry, Tlb};
 pub use walk::{Paging, Translation};
 
 /// What an access does.

@@ -1,7 +1,7 @@
 //! One vCPU's view of memory: paging registers, TLB and RAM together.
 
-use crate::{Access, Class, Paging, Plain, Ram, Tlb, Translation};
-use arch::{Fault, GuestPhys};
+use crate::{Access, Class, Paging, Ram, Tlb, Translation};
+use arch::{Fault, GuestPhys, Uint};
 use std::sync::Arc;
 
 /// What stands behind a linear address.
@@ -78,7 +78,7 @@ impl Mmu {
     }
 
     /// A plain value at a guest-physical address of RAM.
-    pub fn load_phys<T: Plain>(&self, addr: GuestPhys) -> Option<T> {
+    pub fn load_phys<T: Uint>(&self, addr: GuestPhys) -> Option<T> {
         self.ram.load(addr).ok()
     }
 }

@@ -6,7 +6,7 @@
 //! it is only ever read and written through raw pointers; a torn value is the guest's own race.
 #![expect(unsafe_code, reason = "owns the host mapping behind guest RAM")]
 
-use arch::{GuestPhys, PAGE_SHIFT};
+use arch::{GuestPhys, PAGE_SHIFT, Uint};
 use memmap2::{MmapOptions, MmapRaw};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -15,14 +15,6 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 pub const HOLE_START: u64 = 0xc000_0000;
 /// First byte above the hole.
 pub const HOLE_END: u64 = 1 << 32;
-
-/// Plain data of a guest: any bit pattern is a value.
-pub trait Plain: Copy + Default + Send + 'static {}
-impl Plain for u8 {}
-impl Plain for u16 {}
-impl Plain for u32 {}
-impl Plain for u64 {}
-impl Plain for u128 {}
 
 /// Host trouble with RAM.
 #[derive(Debug, thiserror::Error)]
@@ -171,7 +163,7 @@ impl Ram {
     }
 
     /// One plain value out of RAM.
-    pub fn load<T: Plain>(&self, addr: GuestPhys) -> Result<T, OutsideRam> {
+    pub fn load<T: Uint>(&self, addr: GuestPhys) -> Result<T, OutsideRam> {
         let len = size_of::<T>() as u64;
         let o = self
             .offset(addr, len)

@@ -9,13 +9,16 @@
     reason = "reads and writes guest RAM through the addend of a checked entry"
 )]
 
-use crate::{Access, Class, Plain, Ram};
-use arch::PAGE_SHIFT;
+use crate::{Access, Class, Ram};
+use arch::{PAGE_SHIFT, Uint};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 /// Entries per class.
 pub const ENTRIES: usize = 256;
-/// Number of access classes: [`Class`].
-pub const CLASSES: usize = 3;
+/// Number of access classes, [`Class`], and one more that is never filled: engines probe it while every access must be looked at.
+pub const CLASSES: usize = 4;
+/// The array that is never filled.
+pub const CHECKED: usize = 3;
 
 /// One page of one class. A tag is the page's linear address, or [`Entry::NONE`] where that kind of access must take the slow path.
 #[derive(Clone, Copy, Debug)]
@@ -73,8 +76,8 @@ impl Tlb {
 
     /// Reads if the page is present for reading and the value does not cross its end.
     #[inline(always)]
-    pub fn read<T: Plain>(&self, class: Class, addr: u64) -> Option<T> {
-        let e = &self.entries[class as usize][index(addr)];
+    pub fn read<T: Uint>(&self, class: usize, addr: u64) -> Option<T> {
+        let e = &self.entries[class % CLASSES][index(addr)];
         if e.read != Self::last_page(addr, size_of::<T>()) {
             return None;
         }
@@ -84,8 +87,8 @@ impl Tlb {
 
     /// Writes on the same terms; `false` if the slow path must do it.
     #[inline(always)]
-    pub fn write<T: Plain>(&self, class: Class, addr: u64, value: T) -> bool {
-        let e = &self.entries[class as usize][index(addr)];
+    pub fn write<T: Uint>(&self, class: usize, addr: u64, value: T) -> bool {
+        let e = &self.entries[class % CLASSES][index(addr)];
         if e.write != Self::last_page(addr, size_of::<T>()) {
             return false;
         }
@@ -94,10 +97,36 @@ impl Tlb {
         true
     }
 
+    /// Atomically replaces an aligned value if it still is `old`; answers what it was. `None` if the slow path must do it.
+    #[inline(always)]
+    pub fn compare_exchange<T: Uint>(&self, class: usize, addr: u64, old: T, new: T) -> Option<T> {
+        let e = &self.entries[class % CLASSES][index(addr)];
+        if e.write != addr & !arch::PAGE_MASK || addr & (size_of::<T>() as u64 - 1) != 0 {
+            return None;
+        }
+        let at = addr.wrapping_add(e.addend) as *mut u8;
+        let (old, new) = (old.u64(), new.u64());
+        macro_rules! exchange {
+            ($atomic:ty, $t:ty) => {{
+                // SAFETY: the tag matches and the address is aligned to its size, so the value lies in the page; guest memory is never
+                // accessed through references.
+                let a = unsafe { <$atomic>::from_ptr(at.cast()) };
+                let (Ok(v) | Err(v)) = a.compare_exchange(old as $t, new as $t, SeqCst, SeqCst);
+                v.u64()
+            }};
+        }
+        Some(T::of(match size_of::<T>() {
+            1 => exchange!(AtomicU8, u8),
+            2 => exchange!(AtomicU16, u16),
+            4 => exchange!(AtomicU32, u32),
+            _ => exchange!(AtomicU64, u64),
+        }))
+    }
+
     /// The host address of `len` bytes at `addr` for `access`, on the same terms: for atomic and bulk operations.
     #[inline(always)]
-    pub fn host(&self, class: Class, addr: u64, len: usize, access: Access) -> Option<*mut u8> {
-        let e = &self.entries[class as usize][index(addr)];
+    pub fn host(&self, class: usize, addr: u64, len: usize, access: Access) -> Option<*mut u8> {
+        let e = &self.entries[class % CLASSES][index(addr)];
         let tag = match access {
             Access::Read => e.read,
             Access::Write => e.write,

@@ -11,7 +11,7 @@
 
 use crate::fp::{FpFormat, FpOp, Relation};
 use crate::vector::VecOp;
-use arch::{Exception, Fault, Mode, Seg};
+use arch::{Exception, Fault, Mode, Seg, Uint};
 use decode::Insn;
 use std::fmt::Debug;
 
@@ -25,12 +25,6 @@ pub trait Width: Copy + Debug + 'static {
     const MASK: u64 = u64::MAX >> (64 - Self::BITS);
     /// The same as a value, for [`Cc`].
     const SIZE: OpSize;
-}
-
-/// A host integer that stands for a guest value.
-pub trait Uint: Copy + Eq + Ord + Debug + Default + Send + 'static {
-    fn of(v: u64) -> Self;
-    fn u64(self) -> u64;
 }
 
 /// A width as a value.
@@ -49,10 +43,6 @@ macro_rules! widths {
         #[derive(Clone, Copy, Debug)]
         pub struct $w;
         impl Width for $w { type Uint = $u; const BITS: u32 = <$u>::BITS; const SIZE: OpSize = OpSize::$s; }
-        impl Uint for $u {
-            #[inline(always)] fn of(v: u64) -> Self { v as $u }
-            #[inline(always)] fn u64(self) -> u64 { self as u64 }
-        }
     )*};
 }
 widths! {

@@ -77,5 +77,7 @@ pub fn row<E: Emit>(code: Code) -> Option<Row<E>> {
 
 /// All forms that exist.
 pub fn forms() -> impl Iterator<Item = (Code, Class, &'static str)> {
-    integer::FORMS.iter().flat_map(|&(codes, class, name)| codes.iter().map(move |&c| (c, class, name)))
+    integer::FORMS
+        .iter()
+        .flat_map(|&(codes, class, name)| codes.iter().map(move |&c| (c, class, name)))
 }

@@ -1,0 +1,230 @@
+//! The run loop: events, then a block, and again.
+
+use crate::block::Blocks;
+use crate::event::Event;
+use crate::{Stats, Stop, state::Cpu};
+use arch::{Fault, Rflags};
+use bus::Attention;
+use bus::clock::Pace;
+
+/// What the loop does next.
+enum Next {
+    Execute,
+    Leave,
+}
+
+impl Cpu {
+    /// Runs until [`Attention::STOP`] is raised, which is taken.
+    pub fn run(&mut self) {
+        let mut blocks = std::mem::take(&mut self.blocks);
+        loop {
+            let masked = if self.system_flag(Rflags::IF) {
+                0
+            } else {
+                Attention::INTR
+            };
+            if (self.attention.bits() & !masked != 0 || self.halted)
+                && let Next::Leave = self.attend()
+            {
+                break;
+            }
+            self.run_block(&mut blocks);
+            if let Pace::Instructions { .. } = self.bus.clock().pace()
+                && self.bus.clock().is_due()
+            {
+                self.bus.run_due();
+            }
+        }
+        self.blocks = blocks;
+    }
+
+    /// Executes one instruction; tells whether it ended without a fault. Events are not taken: for tests and single steps.
+    pub fn step(&mut self) -> Result<(), Fault> {
+        let mut blocks = std::mem::take(&mut self.blocks);
+        let r = self
+            .find_block(&mut blocks)
+            .and_then(|b| match b.steps.first() {
+                Some(s) => self.execute(s),
+                None => Ok(()),
+            });
+        self.blocks = blocks;
+        r
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        self.counters.report(self.mmu.fills)
+    }
+
+    fn execute(&mut self, step: &crate::block::Step) -> Result<(), Fault> {
+        match (step.body)(self, &step.insn) {
+            Ok(()) | Err(Stop::End) => self.advance(step.insn.len),
+            Err(Stop::Branch) => {}
+            Err(Stop::Fault(f)) => return Err(f),
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn advance(&mut self, len: u8) {
+        self.rip = self.rip.wrapping_add(len.into());
+        if !self.mode.is_64() {
+            self.rip &= 0xffff_ffff;
+        }
+    }
+
+    fn run_block(&mut self, blocks: &mut Blocks) {
+        let shadow = std::mem::take(&mut self.shadow);
+        let trap = self.mode.trap();
+        let block = match self.find_block(blocks) {
+            Ok(b) => b,
+            Err(f) => return self.deliver(Event::Exception(f)),
+        };
+        if (shadow || trap || self.instruction_breakpoints())
+            && self.run_one(&block.steps[0], shadow, trap)
+        {
+            return;
+        }
+        let mut done = 0;
+        let mut fault = None;
+        for s in &block.steps {
+            match (s.body)(self, &s.insn) {
+                Ok(()) => {
+                    self.advance(s.insn.len);
+                    done += 1;
+                    if self.leave {
+                        break;
+                    }
+                }
+                Err(Stop::Branch) => {
+                    done += 1;
+                    break;
+                }
+                Err(Stop::End) => {
+                    self.advance(s.insn.len);
+                    done += 1;
+                    break;
+                }
+                Err(Stop::Fault(f)) => {
+                    fault = Some(f);
+                    break;
+                }
+            }
+        }
+        self.leave = false;
+        self.counters.instructions += done;
+        self.counters.block_runs += 1;
+        self.bus.clock().retire(done);
+        if let Some(f) = fault {
+            self.deliver(Event::Exception(f));
+        } else if self.pending_debug != 0 {
+            self.debug_trap();
+        }
+    }
+
+    /// One instruction under single step, breakpoints or an interrupt shadow; tells that it was all there was to do.
+    #[cold]
+    fn run_one(&mut self, step: &crate::block::Step, shadow: bool, trap: bool) -> bool {
+        if !shadow && self.hits_instruction_breakpoint() {
+            self.deliver(Event::Exception(Fault::new(arch::Exception::DB)));
+            return true;
+        }
+        self.system_flags &= !Rflags::RF.bits();
+        match self.execute(step) {
+            Ok(()) => {
+                self.counters.instructions += 1;
+                self.bus.clock().retire(1);
+                self.leave = false;
+                if trap {
+                    self.pending_debug |= arch::control::debug::DR6_BS;
+                }
+                if self.pending_debug != 0 {
+                    self.debug_trap();
+                }
+            }
+            Err(f) => self.deliver(Event::Exception(f)),
+        }
+        true
+    }
+
+    /// Serves the attention word; a halted processor sleeps here.
+    #[cold]
+    fn attend(&mut self) -> Next {
+        loop {
+            let a = self.attention.clone();
+            if a.take(Attention::STOP) != 0 {
+                return Next::Leave;
+            }
+            if a.take(Attention::TIMER) != 0 {
+                self.bus.run_due();
+            }
+            if a.take(Attention::INIT) != 0 {
+                self.apic.init();
+                self.init();
+                self.waiting_for_sipi = true;
+            }
+            if self.waiting_for_sipi {
+                if a.take(Attention::SIPI) != 0
+                    && let Some(vector) = self.apic.take_sipi()
+                {
+                    self.start_up(vector);
+                    return Next::Execute;
+                }
+                a.wait(!0, None);
+                continue;
+            }
+            if !self.shadow {
+                if !self.nmi_blocked && a.take(Attention::NMI) != 0 {
+                    self.halted = false;
+                    self.deliver(Event::Nmi);
+                    return Next::Execute;
+                }
+                if self.system_flag(Rflags::IF)
+                    && a.take(Attention::INTR) != 0
+                    && let Some(vector) = self.apic.acknowledge()
+                {
+                    // There may be another behind it.
+                    a.raise(Attention::INTR);
+                    self.halted = false;
+                    self.counters.interrupts += 1;
+                    self.deliver(Event::External(vector));
+                    return Next::Execute;
+                }
+            }
+            if !self.halted {
+                return Next::Execute;
+            }
+            self.sleep();
+        }
+    }
+
+    /// HLT: until something asks for attention.
+    fn sleep(&mut self) {
+        let mut mask = !(Attention::INTR | Attention::NMI);
+        if self.system_flag(Rflags::IF) {
+            mask |= Attention::INTR;
+        }
+        if !self.nmi_blocked {
+            mask |= Attention::NMI;
+        }
+        let clock = self.bus.clock().clone();
+        if let Pace::Instructions { .. } = clock.pace() {
+            let next = clock.next_deadline();
+            if next != u64::MAX {
+                clock.skip_to(next);
+                self.bus.run_due();
+                return;
+            }
+        }
+        self.attention.wait(mask, None);
+    }
+
+    /// A start-up IPI (Vol. 3A, 8.4.4.2).
+    fn start_up(&mut self, vector: u8) {
+        self.waiting_for_sipi = false;
+        self.seg[arch::Seg::Cs as usize] =
+            arch::Segment::real(u16::from(vector) << 8, arch::Segment::REAL_CODE);
+        self.rip = 0;
+        self.update_mode();
+    }
+}

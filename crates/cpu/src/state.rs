@@ -1,0 +1,426 @@
+//! The processor's architectural state.
+
+use crate::block::Blocks;
+use crate::model::Model;
+use crate::stats::Counters;
+use arch::{Cr0, Cr4, Efer, Mode, Rflags, Seg, Segment, Size};
+use bus::{Attention, Bus, LocalApic, StopRequest};
+use memory::{Class, Mmu, Paging, Ram};
+use semantics::emit::{Cc, CcOp, Flags, OpSize};
+use softfloat::F80;
+use std::sync::Arc;
+
+/// What a processor is connected to.
+#[derive(Clone)]
+pub struct Parts {
+    pub ram: Arc<Ram>,
+    pub bus: Arc<Bus>,
+    pub apic: Arc<dyn LocalApic>,
+    pub attention: Arc<Attention>,
+    pub stop: StopRequest,
+}
+
+/// GDTR or IDTR (Vol. 3A, 2.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Table {
+    pub base: u64,
+    pub limit: u16,
+}
+
+/// x87, MMX and SSE state (Vol. 1, 8.1, 10.2).
+#[derive(Clone, Debug)]
+#[repr(C)]
+pub struct Fpu {
+    /// XMM0 to XMM15.
+    pub xmm: [u128; 16],
+    pub mxcsr: u32,
+    /// Control word.
+    pub fcw: u16,
+    /// Status word; TOP in bits 13:11.
+    pub fsw: u16,
+    /// Bit n: physical register n is not empty.
+    pub valid: u8,
+    /// Last opcode, instruction and data pointers.
+    pub fop: u16,
+    pub fcs: u16,
+    pub fds: u16,
+    pub fip: u64,
+    pub fdp: u64,
+    /// Physical registers R0 to R7: ST(i) is `(TOP + i) & 7`, MMi is the significand of Ri.
+    pub r: [F80; 8],
+    pub xcr0: u64,
+}
+
+impl Fpu {
+    /// The state after FNINIT, with the registers left as they are after power-up (Vol. 3A, table 9-1).
+    pub fn new() -> Self {
+        Self {
+            xmm: [0; 16],
+            mxcsr: 0x1f80,
+            fcw: 0x40,
+            fsw: 0,
+            valid: 0xff,
+            fop: 0,
+            fcs: 0,
+            fds: 0,
+            fip: 0,
+            fdp: 0,
+            r: [F80 {
+                significand: 0,
+                sign_exponent: 0,
+            }; 8],
+            xcr0: 1,
+        }
+    }
+}
+
+impl Default for Fpu {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Model-specific registers that hold plain state (Vol. 4).
+#[derive(Clone, Debug, Default)]
+pub struct Msrs {
+    pub star: u64,
+    pub lstar: u64,
+    pub cstar: u64,
+    pub fmask: u64,
+    pub kernel_gs_base: u64,
+    pub tsc_aux: u64,
+    pub sysenter_cs: u64,
+    pub sysenter_esp: u64,
+    pub sysenter_eip: u64,
+    pub pat: u64,
+    pub misc_enable: u64,
+    pub mtrr_def_type: u64,
+    pub mtrr_variable: [u64; 16],
+    pub mtrr_fixed: [u64; 11],
+    pub mcg_status: u64,
+    pub spec_ctrl: u64,
+    pub debugctl: u64,
+    pub xss: u64,
+    /// IA32_TSC_ADJUST: what WRMSR to IA32_TSC or it has added to the clock's count.
+    pub tsc_adjust: u64,
+}
+
+/// One processor.
+///
+/// Guest registers first: generated code reaches them with short offsets.
+#[repr(C)]
+pub struct Cpu {
+    /// General registers by encoding.
+    pub gpr: [u64; 16],
+    /// The offset in CS of the instruction being executed.
+    pub rip: u64,
+    /// The deferred status flags.
+    pub flags: Flags<u64>,
+    /// RFLAGS but for the status flags.
+    pub system_flags: u64,
+    /// The decode-time facts: [`Cpu::update_mode`] works them out from the rest.
+    pub mode: Mode,
+    /// With which rights data accesses are made, by [`Cpu::update_mode`].
+    pub class: Class,
+    /// The TLB array that data accesses probe: `class`, or the one that is never filled.
+    pub probe: usize,
+    /// Current privilege level.
+    pub cpl: u8,
+    /// STI, MOV SS and POP SS: no interrupt (and, for SS, no debug trap) before the next instruction has ended.
+    pub shadow: bool,
+    /// An NMI is being handled: others wait until IRET.
+    pub nmi_blocked: bool,
+    /// HLT: nothing is executed until an event.
+    pub halted: bool,
+    /// INIT: waits for a start-up IPI.
+    pub waiting_for_sipi: bool,
+    /// Set by slow paths: the block must be left after this instruction, because code was written.
+    pub leave: bool,
+    /// Debug exceptions that wait for the end of the instruction: bits of DR6.
+    pub pending_debug: u64,
+    pub seg: [Segment; 6],
+    pub ldtr: Segment,
+    pub tr: Segment,
+    pub gdtr: Table,
+    pub idtr: Table,
+    pub cr2: u64,
+    pub dr: [u64; 8],
+    pub fpu: Fpu,
+    pub msr: Msrs,
+    pub mmu: Mmu,
+    pub model: Model,
+    pub bus: Arc<Bus>,
+    pub apic: Arc<dyn LocalApic>,
+    pub attention: Arc<Attention>,
+    pub stop: StopRequest,
+    pub counters: Counters,
+    pub(crate) blocks: Blocks,
+}
+
+/// The state in which a boot protocol enters a kernel.
+#[derive(Clone, Debug)]
+pub struct BootState {
+    pub gpr: [u64; 16],
+    pub rip: u64,
+    pub rflags: u64,
+    pub cr0: u64,
+    pub cr3: u64,
+    pub cr4: u64,
+    pub efer: u64,
+    pub cs: Segment,
+    pub ds: Segment,
+    pub es: Segment,
+    pub ss: Segment,
+    pub fs: Segment,
+    pub gs: Segment,
+    pub tr: Segment,
+    pub ldtr: Segment,
+    /// Base and limit.
+    pub gdtr: (u64, u16),
+    pub idtr: (u64, u16),
+}
+
+impl Cpu {
+    /// A processor after RESET#.
+    pub fn new(model: Model, parts: Parts) -> Box<Self> {
+        let paging = Paging {
+            cr0: Cr0::ET,
+            cr3: 0,
+            cr4: Cr4::empty(),
+            efer: Efer::empty(),
+            pdptes: [0; 4],
+            physical_bits: model.physical_bits(),
+            giant_pages: model.features.has(arch::cpuid::Feature::Pdpe1gb),
+        };
+        let mut cpu = Box::new(Self {
+            gpr: [0; 16],
+            rip: 0,
+            flags: NO_FLAGS,
+            system_flags: Rflags::FIXED.bits(),
+            mode: Mode::default(),
+            class: Class::Supervisor,
+            probe: 0,
+            cpl: 0,
+            shadow: false,
+            nmi_blocked: false,
+            halted: false,
+            waiting_for_sipi: false,
+            leave: false,
+            pending_debug: 0,
+            seg: [Segment::default(); 6],
+            ldtr: Segment::default(),
+            tr: Segment::default(),
+            gdtr: Table::default(),
+            idtr: Table::default(),
+            cr2: 0,
+            dr: [0; 8],
+            fpu: Fpu::new(),
+            msr: Msrs::default(),
+            mmu: Mmu::new(parts.ram, paging),
+            model,
+            bus: parts.bus,
+            apic: parts.apic,
+            attention: parts.attention,
+            stop: parts.stop,
+            counters: Counters::default(),
+            blocks: Blocks::default(),
+        });
+        cpu.reset();
+        cpu
+    }
+
+    /// RESET# (Vol. 3A, table 9-1).
+    pub fn reset(&mut self) {
+        self.init();
+        self.fpu = Fpu::new();
+        self.msr = Msrs {
+            pat: 0x0007_0406_0007_0406,
+            misc_enable: 1,
+            ..Msrs::default()
+        };
+        self.mmu.paging.cr0 = Cr0::ET | Cr0::NW | Cr0::CD;
+        self.update_mode();
+        self.blocks.clear();
+    }
+
+    /// INIT: as RESET#, but x87, SSE and most MSRs stay (Vol. 3A, table 9-1).
+    pub fn init(&mut self) {
+        self.gpr = [0; 16];
+        self.gpr[usize::from(arch::Gpr::RDX)] = u64::from(self.model.signature());
+        self.rip = 0xfff0;
+        self.flags = NO_FLAGS;
+        self.system_flags = Rflags::FIXED.bits();
+        self.seg = [Segment::real(0, Segment::REAL_DATA); 6];
+        self.seg[Seg::Cs as usize] = Segment {
+            base: 0xffff_0000,
+            limit: 0xffff,
+            selector: 0xf000,
+            attributes: Segment::REAL_CODE,
+        };
+        self.ldtr = Segment {
+            base: 0,
+            limit: 0xffff,
+            selector: 0,
+            attributes: 0x82,
+        };
+        self.tr = Segment {
+            base: 0,
+            limit: 0xffff,
+            selector: 0,
+            attributes: 0x8b,
+        };
+        self.gdtr = Table {
+            base: 0,
+            limit: 0xffff,
+        };
+        self.idtr = Table {
+            base: 0,
+            limit: 0xffff,
+        };
+        self.cr2 = 0;
+        self.dr = [0; 8];
+        self.dr[6] = arch::control::debug::DR6_FIXED;
+        self.dr[7] = arch::control::debug::DR7_FIXED;
+        self.cpl = 0;
+        self.shadow = false;
+        self.nmi_blocked = false;
+        self.halted = false;
+        self.waiting_for_sipi = false;
+        self.pending_debug = 0;
+        let p = &mut self.mmu.paging;
+        p.cr0 = (p.cr0 & (Cr0::CD | Cr0::NW)) | Cr0::ET;
+        p.cr3 = 0;
+        p.cr4 = Cr4::empty();
+        p.efer = Efer::empty();
+        self.mmu.tlb.flush();
+        self.update_mode();
+    }
+
+    /// Takes over the state in which a boot protocol enters a kernel.
+    pub fn set_boot_state(&mut self, b: &BootState) {
+        self.reset();
+        self.gpr = b.gpr;
+        self.rip = b.rip;
+        self.seg = [b.es, b.cs, b.ss, b.ds, b.fs, b.gs];
+        self.tr = b.tr;
+        self.ldtr = b.ldtr;
+        self.gdtr = Table {
+            base: b.gdtr.0,
+            limit: b.gdtr.1,
+        };
+        self.idtr = Table {
+            base: b.idtr.0,
+            limit: b.idtr.1,
+        };
+        let p = &mut self.mmu.paging;
+        p.cr0 = Cr0::from_bits_truncate(b.cr0);
+        p.cr3 = b.cr3;
+        p.cr4 = Cr4::from_bits_truncate(b.cr4);
+        p.efer = Efer::from_bits_truncate(b.efer);
+        self.set_rflags(b.rflags);
+    }
+
+    /// RFLAGS, the status flags worked out.
+    pub fn rflags(&mut self) -> u64 {
+        self.system_flags | semantics::flags::status(self)
+    }
+
+    /// Sets all of RFLAGS and what follows from it.
+    pub fn set_rflags(&mut self, value: u64) {
+        let status = value & Rflags::STATUS.bits();
+        self.flags = Flags {
+            cc: NO_FLAGS.cc,
+            res: status,
+            src: status,
+            dst: status,
+        };
+        self.system_flags = value & !Rflags::STATUS.bits() | Rflags::FIXED.bits();
+        self.update_mode();
+    }
+
+    /// A bit of RFLAGS that is not a status flag.
+    pub fn system_flag(&self, flag: Rflags) -> bool {
+        self.system_flags & flag.bits() != 0
+    }
+
+    /// IOPL.
+    pub fn iopl(&self) -> u8 {
+        (self.system_flags >> 12 & 3) as u8
+    }
+
+    /// The segment register.
+    pub fn segment(&self, seg: Seg) -> &Segment {
+        &self.seg[seg as usize]
+    }
+
+    /// Works out `mode`, `class` and `probe`: to be called after a change of segment registers, control registers, EFER, CPL, DR7
+    /// or RFLAGS' system bits.
+    pub fn update_mode(&mut self) {
+        let p = &self.mmu.paging;
+        let vm = self.system_flag(Rflags::VM);
+        let long = p.efer.contains(Efer::LMA);
+        let cs = self.segment(Seg::Cs);
+        let code = if long && cs.long() {
+            Size::B64
+        } else if cs.default_big() {
+            Size::B32
+        } else {
+            Size::B16
+        };
+        let flat = code == Size::B64
+            || [Seg::Ds, Seg::Es, Seg::Ss].iter().all(|&s| {
+                let s = self.segment(s);
+                s.base == 0
+                    && s.limit == u32::MAX
+                    && s.present()
+                    && s.writable()
+                    && !s.expand_down()
+            });
+        let user_pages = !p.cr4.contains(Cr4::SMAP) || self.system_flag(Rflags::AC);
+        let aligned = self.cpl == 3 && p.cr0.contains(Cr0::AM) && self.system_flag(Rflags::AC);
+        // DR7: an enabled breakpoint whose R/W field asks for data (Vol. 3B, 17.2.4).
+        let dr7 = self.dr[7];
+        let watched = (0..4).any(|n| dr7 >> (2 * n) & 3 != 0 && dr7 >> (16 + 4 * n) & 1 != 0);
+        let mut bits = 0;
+        let mut on = |condition: bool, bit: u32| {
+            if condition {
+                bits |= bit;
+            }
+        };
+        on(self.segment(Seg::Ss).default_big(), Mode::STACK32);
+        on(p.cr0.contains(Cr0::PE) && !vm, Mode::PROTECTED);
+        on(vm, Mode::VM86);
+        on(long, Mode::LONG);
+        on(flat, Mode::FLAT);
+        on(user_pages, Mode::USER_PAGES);
+        on(self.system_flag(Rflags::TF), Mode::TRAP);
+        on(p.cr0.contains(Cr0::EM), Mode::EM);
+        on(p.cr0.contains(Cr0::TS), Mode::TS);
+        on(p.cr0.contains(Cr0::MP), Mode::MP);
+        on(p.cr4.contains(Cr4::OSFXSR), Mode::OSFXSR);
+        on(watched || aligned, Mode::CHECKED);
+        self.mode = Mode::new(code, self.cpl, bits);
+        self.class = match (self.cpl == 3, user_pages) {
+            (true, _) => Class::User,
+            (false, true) => Class::SupervisorAc,
+            (false, false) => Class::Supervisor,
+        };
+        self.probe = if self.mode.checked() {
+            memory::CHECKED
+        } else {
+            self.class as usize
+        };
+    }
+}
+
+/// All status flags clear.
+pub const NO_FLAGS: Flags<u64> = Flags {
+    cc: Cc {
+        op: CcOp::Bits,
+        size: OpSize::B64,
+    },
+    res: 0,
+    src: 0,
+    dst: 0,
+};
