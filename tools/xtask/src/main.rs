@@ -1,1 +1,35 @@
-fn main() {}
+//! `cargo xtask`: the chores of the workspace that are more than a line of shell.
+//!
+//! This file only dispatches; one module a subcommand.
+
+mod apt;
+mod guest;
+mod host;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Chores of the Ferry workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Fetch Debian kernels, build the guest userland, run a guest
+    Guest(guest::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Guest(args) => guest::run(args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("xtask: error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

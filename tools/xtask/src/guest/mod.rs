@@ -1,0 +1,94 @@
+//! `cargo xtask guest`: Debian kernels, a busybox userland, and running a command in a guest.
+
+mod bzimage;
+mod cpio;
+mod fetch;
+mod filter;
+mod initramfs;
+mod run;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Subcommand, ValueEnum};
+
+/// Guest kernels and userland
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Fetch the kernels and busybox from Debian, build the initramfs; what the cache has is kept
+    Fetch {
+        /// Ask Debian for newer packages even though the cache is complete
+        #[arg(long)]
+        update: bool,
+    },
+    /// Print the path of one file, fetching what is missing
+    Path { kind: Kind },
+    /// Boot a guest to a shell, or run one command in it
+    Run(run::Args),
+}
+
+/// The files of the guest cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Debian's cloud kernel for amd64, a bzImage
+    Vmlinuz,
+    /// The same kernel, unpacked: an ELF file with a PVH note
+    Vmlinux,
+    /// Debian's 686 kernel of i386, a bzImage
+    #[value(name = "vmlinuz-i386")]
+    VmlinuzI386,
+    /// The busybox initramfs for amd64 kernels
+    Initrd,
+    /// The busybox initramfs for i386 kernels
+    #[value(name = "initrd-i386")]
+    InitrdI386,
+}
+
+impl Kind {
+    const ALL: [Kind; 5] = [
+        Kind::Vmlinuz,
+        Kind::Vmlinux,
+        Kind::VmlinuzI386,
+        Kind::Initrd,
+        Kind::InitrdI386,
+    ];
+
+    fn file_name(self) -> &'static str {
+        match self {
+            Kind::Vmlinuz => "vmlinuz",
+            Kind::Vmlinux => "vmlinux",
+            Kind::VmlinuzI386 => "vmlinuz-i386",
+            Kind::Initrd => "initrd.cpio",
+            Kind::InitrdI386 => "initrd-i386.cpio",
+        }
+    }
+}
+
+pub fn run(args: Args) -> Result<ExitCode> {
+    match args.action {
+        Action::Fetch { update } => {
+            let cache = fetch::Cache::open()?;
+            if update {
+                cache.forget()?;
+            }
+            for kind in Kind::ALL {
+                let path = cache.path(kind)?;
+                println!(
+                    "{:>10} KiB  {}",
+                    std::fs::metadata(&path)?.len() / 1024,
+                    path.display()
+                );
+            }
+        }
+        Action::Path { kind } => println!("{}", fetch::Cache::open()?.path(kind)?.display()),
+        Action::Run(args) => return run::run(&args),
+    }
+    Ok(ExitCode::SUCCESS)
+}
