@@ -57,6 +57,8 @@ widths! {
 }
 
 /// How the status flags follow from (`res`, `src`, `dst`): the formulas stand in [`crate::flags`]. All values are zero-extended.
+///
+/// A rule reads only the inputs that [`CcOp::inputs`] names: an engine need not keep the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum CcOp {
@@ -78,6 +80,32 @@ pub enum CcOp {
     Dec = 7,
     /// Result with CF and OF: bit 0 of `src` is CF, bit 11 is OF, bit 4 is AF; SF, ZF and PF follow from `res`.
     Result = 8,
+}
+
+impl CcOp {
+    /// Which of (res, src, dst) the formulas read.
+    pub const fn inputs(self) -> (bool, bool, bool) {
+        match self {
+            Self::Bits => (false, true, false),
+            Self::Logic => (true, false, false),
+            Self::Add | Self::Inc | Self::Dec | Self::Result => (true, true, false),
+            Self::Sub => (false, true, true),
+            Self::Adc | Self::Sbb => (true, true, true),
+        }
+    }
+
+    /// Every rule, by its number.
+    pub const ALL: [Self; 9] = [
+        Self::Bits,
+        Self::Add,
+        Self::Adc,
+        Self::Sub,
+        Self::Sbb,
+        Self::Logic,
+        Self::Inc,
+        Self::Dec,
+        Self::Result,
+    ];
 }
 
 /// What the deferred flags are: the rule and its width.

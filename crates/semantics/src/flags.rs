@@ -128,11 +128,40 @@ fn carries<E: Emit>(e: &mut E, f: &Flags<E::Val<W64>>) -> E::Val<W64> {
     e.or(any, all)
 }
 
+/// The result, where it is not among the rule's inputs worked out anew; bits above the width may be set.
+fn result<E: Emit>(e: &mut E, f: &Flags<E::Val<W64>>) -> E::Val<W64> {
+    if f.cc.op == CcOp::Sub {
+        e.sub(f.dst, f.src)
+    } else {
+        f.res
+    }
+}
+
+/// DEST before the operation, on the same terms.
+fn dest<E: Emit>(e: &mut E, f: &Flags<E::Val<W64>>) -> E::Val<W64> {
+    match f.cc.op {
+        CcOp::Add => e.sub(f.res, f.src),
+        CcOp::Inc => {
+            let one = e.imm::<W64>(1);
+            e.sub(f.res, one)
+        }
+        CcOp::Dec => {
+            let one = e.imm::<W64>(1);
+            e.add(f.res, one)
+        }
+        _ => f.dst,
+    }
+}
+
 /// ZF.
 pub fn zf<E: Emit>(e: &mut E) -> E::Bool {
     let f = e.flags();
     match f.cc.op {
         CcOp::Bits => e.bit::<W64>(f.src, 6),
+        CcOp::Sub => by_size!(f.cc.size, W => {
+            let (a, b) = (e.cast::<W64, W>(f.dst), e.cast::<W64, W>(f.src));
+            e.eq::<W>(a, b)
+        }),
         _ => e.is_zero::<W64>(f.res),
     }
 }
@@ -142,7 +171,10 @@ pub fn sf<E: Emit>(e: &mut E) -> E::Bool {
     let f = e.flags();
     match f.cc.op {
         CcOp::Bits => e.bit::<W64>(f.src, 7),
-        _ => by_size!(f.cc.size, W => e.bit::<W64>(f.res, W::BITS - 1)),
+        _ => {
+            let res = result(e, &f);
+            by_size!(f.cc.size, W => e.bit::<W64>(res, W::BITS - 1))
+        }
     }
 }
 
@@ -152,7 +184,8 @@ pub fn pf<E: Emit>(e: &mut E) -> E::Bool {
     if f.cc.op == CcOp::Bits {
         return e.bit::<W64>(f.src, 2);
     }
-    let low = e.cast::<W64, W8>(f.res);
+    let res = result(e, &f);
+    let low = e.cast::<W64, W8>(res);
     let ones = e.popcnt(low);
     let odd = e.bit::<W8>(ones, 0);
     e.negate(odd)
@@ -165,12 +198,14 @@ pub fn af<E: Emit>(e: &mut E) -> E::Bool {
         CcOp::Bits | CcOp::Result => e.bit::<W64>(f.src, 4),
         CcOp::Logic => e.truth(false),
         CcOp::Inc | CcOp::Dec => {
-            let x = e.xor(f.dst, f.res);
+            let d = dest(e, &f);
+            let x = e.xor(d, f.res);
             e.bit::<W64>(x, 4)
         }
         CcOp::Add | CcOp::Adc | CcOp::Sub | CcOp::Sbb => {
-            let x = e.xor(f.dst, f.src);
-            let x = e.xor(x, f.res);
+            let (d, r) = (dest(e, &f), result(e, &f));
+            let x = e.xor(d, f.src);
+            let x = e.xor(x, r);
             e.bit::<W64>(x, 4)
         }
     }
@@ -183,14 +218,16 @@ pub fn of<E: Emit>(e: &mut E) -> E::Bool {
         CcOp::Bits | CcOp::Result => e.bit::<W64>(f.src, 11),
         CcOp::Logic => e.truth(false),
         CcOp::Add | CcOp::Adc => {
-            let a = e.xor(f.dst, f.res);
+            let d = dest(e, &f);
+            let a = e.xor(d, f.res);
             let b = e.xor(f.src, f.res);
             let x = e.and(a, b);
             by_size!(f.cc.size, W => e.bit::<W64>(x, W::BITS - 1))
         }
         CcOp::Sub | CcOp::Sbb => {
+            let r = result(e, &f);
             let a = e.xor(f.dst, f.src);
-            let b = e.xor(f.dst, f.res);
+            let b = e.xor(f.dst, r);
             let x = e.and(a, b);
             by_size!(f.cc.size, W => e.bit::<W64>(x, W::BITS - 1))
         }
