@@ -1,8 +1,7 @@
 //! FADD, FSUB, FMUL, FDIV and FSQRT: the five that obey precision control (SDM Vol. 1, 8.1.5.2).
 
 use super::round::{
-    denormal_operand, denormal_operands, invalid, round_pack, special_operand, special_operands,
-    unpack,
+    Operand, denormal_operand, invalid, round_pack, special_operand, special_operands, unpack,
 };
 use crate::sse::Unpacked;
 use crate::wide::shift_right_jam128;
@@ -18,18 +17,20 @@ fn is_zero(a: F80) -> bool {
 
 /// FADD.
 #[inline]
-pub fn add(env: &mut Env, a: F80, b: F80) -> F80 {
+pub fn add(env: &mut Env, a: impl Into<Operand>, b: impl Into<Operand>) -> F80 {
+    let (a, b) = (a.into(), b.into());
     if a.is_normal() && b.is_normal() {
-        return add_finite(env, unpack_normal(a), unpack_normal(b));
+        return add_finite(env, unpack_normal(a.value), unpack_normal(b.value));
     }
     add_special(env, a, b, false)
 }
 
 /// FSUB: `a - b`.
 #[inline]
-pub fn sub(env: &mut Env, a: F80, b: F80) -> F80 {
+pub fn sub(env: &mut Env, a: impl Into<Operand>, b: impl Into<Operand>) -> F80 {
+    let (a, b) = (a.into(), b.into());
     if a.is_normal() && b.is_normal() {
-        return add_finite(env, unpack_normal(a), unpack_normal(b.negate()));
+        return add_finite(env, unpack_normal(a.value), unpack_normal(b.value.negate()));
     }
     add_special(env, a, b, true)
 }
@@ -43,8 +44,10 @@ fn unpack_normal(a: F80) -> Unpacked {
     }
 }
 
-fn add_special(env: &mut Env, a: F80, b: F80, negate: bool) -> F80 {
+fn add_special(env: &mut Env, a: Operand, b: Operand, negate: bool) -> F80 {
     env.roundup = false;
+    let denormal = a.is_denormal() || b.is_denormal();
+    let (a, b) = (a.value, b.value);
     if let Some(result) = special_operands(env, a, b) {
         return result;
     }
@@ -52,7 +55,7 @@ fn add_special(env: &mut Env, a: F80, b: F80, negate: bool) -> F80 {
     if is_infinite(a) && is_infinite(b) && a != b {
         return invalid(env);
     }
-    if denormal_operands(env, a, b) {
+    if denormal && env.raise(Flags::DE) {
         return F80::INDEFINITE;
     }
     if is_infinite(a) {
@@ -111,22 +114,25 @@ fn add_finite(env: &mut Env, a: Unpacked, b: Unpacked) -> F80 {
 
 /// FMUL.
 #[inline]
-pub fn mul(env: &mut Env, a: F80, b: F80) -> F80 {
+pub fn mul(env: &mut Env, a: impl Into<Operand>, b: impl Into<Operand>) -> F80 {
+    let (a, b) = (a.into(), b.into());
     if a.is_normal() && b.is_normal() {
-        return mul_finite(env, unpack_normal(a), unpack_normal(b));
+        return mul_finite(env, unpack_normal(a.value), unpack_normal(b.value));
     }
     mul_special(env, a, b)
 }
 
-fn mul_special(env: &mut Env, a: F80, b: F80) -> F80 {
+fn mul_special(env: &mut Env, a: Operand, b: Operand) -> F80 {
     env.roundup = false;
+    let denormal = a.is_denormal() || b.is_denormal();
+    let (a, b) = (a.value, b.value);
     if let Some(result) = special_operands(env, a, b) {
         return result;
     }
     if is_infinite(a) && is_zero(b) || is_zero(a) && is_infinite(b) {
         return invalid(env);
     }
-    if denormal_operands(env, a, b) {
+    if denormal && env.raise(Flags::DE) {
         return F80::INDEFINITE;
     }
     let negative = a.is_negative() != b.is_negative();
@@ -157,15 +163,18 @@ fn mul_finite(env: &mut Env, a: Unpacked, b: Unpacked) -> F80 {
 
 /// FDIV: `a / b`.
 #[inline]
-pub fn div(env: &mut Env, a: F80, b: F80) -> F80 {
+pub fn div(env: &mut Env, a: impl Into<Operand>, b: impl Into<Operand>) -> F80 {
+    let (a, b) = (a.into(), b.into());
     if a.is_normal() && b.is_normal() {
-        return div_finite(env, unpack_normal(a), unpack_normal(b));
+        return div_finite(env, unpack_normal(a.value), unpack_normal(b.value));
     }
     div_special(env, a, b)
 }
 
-fn div_special(env: &mut Env, a: F80, b: F80) -> F80 {
+fn div_special(env: &mut Env, a: Operand, b: Operand) -> F80 {
     env.roundup = false;
+    let denormal = a.is_denormal() || b.is_denormal();
+    let (a, b) = (a.value, b.value);
     if let Some(result) = special_operands(env, a, b) {
         return result;
     }
@@ -177,7 +186,7 @@ fn div_special(env: &mut Env, a: F80, b: F80) -> F80 {
         env.raise(Flags::ZE);
         return F80::infinity(negative);
     }
-    if denormal_operands(env, a, b) {
+    if denormal && env.raise(Flags::DE) {
         return F80::INDEFINITE;
     }
     if is_infinite(a) {

@@ -5,12 +5,13 @@ use crate::sse::{self, Format};
 use crate::wide::rounds_up;
 use crate::{Class, Env, F32, F64, F80, Flags};
 
-/// FLD m32fp, and the memory operand of FADD m32fp and its like.
+/// FLD m32fp. Of the unmasked exceptions only IE keeps the value from being pushed: DE is reported and the value is loaded, as
+/// chips do. For the memory operand of FADD m32fp and its like see [`Operand`](super::Operand).
 pub fn load_f32(env: &mut Env, a: F32) -> F80 {
     load(env, a)
 }
 
-/// FLD m64fp, and the memory operand of FADD m64fp and its like.
+/// FLD m64fp; see [`load_f32`].
 pub fn load_f64(env: &mut Env, a: F64) -> F80 {
     load(env, a)
 }
@@ -18,22 +19,29 @@ pub fn load_f64(env: &mut Env, a: F64) -> F80 {
 #[inline]
 fn load<F: Format>(env: &mut Env, a: F) -> F80 {
     env.roundup = false;
-    let negative = a.is_negative();
+    let value = widen(a);
     if !a.is_normal() {
-        if a.is_nan() {
-            if a.is_signaling() {
-                env.raise(Flags::IE);
-            }
-            let significand = a.bits() << (63 - F::FRACTION) | F80::INTEGER | F80::QUIET;
-            return F80::from_parts(negative, 0x7fff, significand);
+        if a.is_denormal() {
+            env.raise(Flags::DE);
         }
-        if a.is_infinite() {
-            return F80::infinity(negative);
+        if a.is_signaling() {
+            env.raise(Flags::IE);
+            return value.quieted();
         }
-        if a.is_zero() {
-            return F80::zero(negative);
-        }
-        env.raise(Flags::DE);
+    }
+    value
+}
+
+/// The same value, or the same NaN, in the wider format.
+#[inline]
+pub(super) fn widen<F: Format>(a: F) -> F80 {
+    let negative = a.is_negative();
+    if a.magnitude() >= F::INFINITY {
+        let significand = a.bits() << (63 - F::FRACTION) | F80::INTEGER;
+        return F80::from_parts(negative, 0x7fff, significand);
+    }
+    if a.is_zero() {
+        return F80::zero(negative);
     }
     let v = sse::unpack(a);
     F80::from_parts(

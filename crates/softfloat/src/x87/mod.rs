@@ -24,4 +24,5 @@ pub use convert::{
     store_f64, to_bcd, to_i16, to_i32, to_i64,
 };
 pub use remainder::{Remainder, prem, prem1, rndint, scale, xtract};
+pub use round::Operand;
 pub use transcendental::{cos, f2xm1, patan, sin, sincos, tan, yl2x, yl2xp1};

@@ -1,10 +1,63 @@
 //! Unpacking, operand checks and rounding that all x87 operations share.
 
-use crate::sse::Unpacked;
+use crate::sse::{Format, Unpacked};
 use crate::wide::{overflows_to_infinity, rounds_up, shift_right_jam128};
-use crate::{Class, Env, F80, Flags, Precision};
+use crate::{Class, Env, F32, F64, F80, Flags, Precision};
 
 pub(crate) const BIAS: i32 = 16383;
+
+/// An operand of FADD, FSUB, FMUL, FDIV and FCOM: a register, or a single or double in memory.
+///
+/// A number in memory is not loaded first and then used: its denormals and signaling NaNs count as operands of the operation
+/// itself, though in the wider format a denormal becomes a normal number.
+#[derive(Clone, Copy, Debug)]
+pub struct Operand {
+    pub(crate) value: F80,
+    /// The value is a denormal number of its own, narrower format.
+    pub(crate) was_denormal: bool,
+}
+
+impl From<F80> for Operand {
+    #[inline]
+    fn from(value: F80) -> Operand {
+        Operand {
+            value,
+            was_denormal: false,
+        }
+    }
+}
+
+impl From<F32> for Operand {
+    #[inline]
+    fn from(value: F32) -> Operand {
+        Operand {
+            value: super::convert::widen(value),
+            was_denormal: value.is_denormal(),
+        }
+    }
+}
+
+impl From<F64> for Operand {
+    #[inline]
+    fn from(value: F64) -> Operand {
+        Operand {
+            value: super::convert::widen(value),
+            was_denormal: value.is_denormal(),
+        }
+    }
+}
+
+impl Operand {
+    /// A normal number: the operand of the fast paths.
+    #[inline]
+    pub(crate) fn is_normal(self) -> bool {
+        self.value.is_normal() && !self.was_denormal
+    }
+
+    pub(crate) fn is_denormal(self) -> bool {
+        self.was_denormal || self.value.class() == Class::Denormal
+    }
+}
 
 /// What an unmasked overflow takes from the exponent and an unmasked underflow adds to it (SDM Vol. 1, 8.5.4).
 const BIAS_ADJUST: i32 = 24576;

@@ -18,6 +18,8 @@ mod report;
 mod sse;
 #[cfg(target_arch = "x86_64")]
 mod transcendental;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod unmasked;
 #[cfg(target_arch = "x86_64")]
 mod x87;
 

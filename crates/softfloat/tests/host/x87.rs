@@ -66,6 +66,16 @@ x87_host!(fxtract, "fxtract");
 x87_host!(fcom, "fcom st(1)");
 x87_host!(fucom, "fucom st(1)");
 x87_host!(fxam, "fxam");
+x87_host!(fadd_m32, "fadd dword ptr [r8]");
+x87_host!(fadd_m64, "fadd qword ptr [r8]");
+x87_host!(fmul_m32, "fmul dword ptr [r8]");
+x87_host!(fmul_m64, "fmul qword ptr [r8]");
+x87_host!(fsubr_m32, "fsubr dword ptr [r8]");
+x87_host!(fsub_m64, "fsub qword ptr [r8]");
+x87_host!(fdiv_m32, "fdiv dword ptr [r8]");
+x87_host!(fdivr_m64, "fdivr qword ptr [r8]");
+x87_host!(fcom_m32, "fcom dword ptr [r8]");
+x87_host!(fcom_m64, "fcom qword ptr [r8]");
 x87_host!(fld_m32, "fld dword ptr [r8]");
 x87_host!(fld_m64, "fld qword ptr [r8]");
 x87_host!(fild_m16, "fild word ptr [r8]");
@@ -236,14 +246,15 @@ fn compare() {
         for _ in 0..cases(200) {
             let a = random.f80();
             let b = random.f80_near(a);
-            let mut env = Env::from_fcw(0x37f);
+            let fcw = random_control(&mut random);
+            let mut env = Env::from_fcw(fcw);
             let codes = match ours(&mut env, a, b) {
                 Ordering4::Less => 0x100,
                 Ordering4::Equal => 0x4000,
                 Ordering4::Greater => 0,
                 Ordering4::Unordered => 0x4500,
             };
-            let after = host(0x37f, a, b, [0; 16]);
+            let after = host(fcw, a, b, [0; 16]);
             report.check(
                 (codes, env.flags),
                 (after.fsw() & 0x4700, after.flags()),
@@ -288,19 +299,73 @@ fn load_floats() {
         let mut report = Report::new(name);
         for _ in 0..cases(200) {
             let a: F = random.float();
-            let mut env = Env::from_fcw(0x37f);
-            let got = ours(&mut env, a);
-            let after = host(0x37f, F80::ZERO, F80::ZERO, memory(&a.bits().to_le_bytes()));
+            let fcw = random_control(&mut random);
+            let mut env = Env::from_fcw(fcw);
+            let mut got = ours(&mut env, a);
+            if env.unmasked().contains(Flags::IE) {
+                // Nothing is pushed.
+                got = F80::ONE;
+            }
+            let after = host(fcw, F80::ONE, F80::ZERO, memory(&a.bits().to_le_bytes()));
             report.check(
                 (got, env.flags, env.roundup),
                 (after.st(0), after.flags(), after.c1()),
-                || format!("{a:x?}"),
+                || format!("{a:x?} fcw {fcw:#x}"),
             );
         }
         report.finish();
     }
     check::<F32>("fld m32", fld_m32, x87::load_f32);
     check::<F64>("fld m64", fld_m64, x87::load_f64);
+}
+
+/// Instructions with a single or double in memory.
+#[test]
+fn memory_operands() {
+    fn check<F: Format>(name: &str, host: Host, ours: fn(&mut Env, F80, F) -> F80) {
+        let mut random = Random::new(0x1d);
+        let mut report = Report::new(name);
+        for _ in 0..cases(50) {
+            let a = random.f80();
+            let b: F = random.float();
+            // Exponents and NaNs that meet each other's.
+            let a = match random.below(4) {
+                0 => x87::load_f64(&mut Env::default(), random.float()),
+                1 => F80::from_parts(random.one_in(2), 0x7fff, random.pattern() | 1 << 63),
+                _ => a,
+            };
+            for fcw in [0x37f, 0x7f, random_control(&mut random)] {
+                let mut env = Env::from_fcw(fcw);
+                let mut got = ours(&mut env, a, b);
+                if env.suppresses_result() {
+                    got = a;
+                }
+                let after = host(fcw, a, F80::ZERO, memory(&b.bits().to_le_bytes()));
+                report.check(
+                    (got, env.flags, env.roundup),
+                    (after.st(0), after.flags(), after.c1()),
+                    || format!("{a:?} {b:x?} fcw {fcw:#x}"),
+                );
+            }
+        }
+        report.finish();
+    }
+    check::<F32>("fadd m32", fadd_m32, x87::add);
+    check::<F64>("fadd m64", fadd_m64, x87::add);
+    check::<F32>("fmul m32", fmul_m32, x87::mul);
+    check::<F64>("fmul m64", fmul_m64, x87::mul);
+    check::<F32>("fsubr m32", fsubr_m32, |env, a, b| x87::sub(env, b, a));
+    check::<F64>("fsub m64", fsub_m64, x87::sub);
+    check::<F32>("fdiv m32", fdiv_m32, x87::div);
+    check::<F64>("fdivr m64", fdivr_m64, |env, a, b| x87::div(env, b, a));
+    check::<F32>("fcom m32", fcom_m32, |env, a, b| {
+        x87::compare_signaling(env, a, b);
+        a
+    });
+    check::<F64>("fcom m64", fcom_m64, |env, a, b| {
+        x87::compare_signaling(env, a, b);
+        a
+    });
 }
 
 #[test]
@@ -322,7 +387,7 @@ fn load_integers() {
         });
         let mut digits = [0u8; 10];
         for digit in &mut digits[..random.below(10) as usize] {
-            *digit = (random.below(10) << 4 | random.below(10)) as u8;
+            *digit = random.next() as u8;
         }
         digits[9] = (random.below(2) << 7) as u8;
         report.check(x87::from_bcd(digits), load(fbld, memory(&digits)), || {
