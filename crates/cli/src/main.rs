@@ -1,1 +1,102 @@
-fn main() {}
+//! `ferry`: arguments in, exit status out.
+
+mod args;
+mod config;
+mod escape;
+mod serial;
+mod signals;
+mod stats;
+mod terminal;
+mod trace;
+
+use clap::Parser;
+use config::{Config, Refusal, Request, Serial, StatsFormat};
+use machine::{Machine, StopReason};
+use std::process::ExitCode;
+
+/// Trouble on the host.
+const HOST_TROUBLE: u8 = 1;
+/// Arguments or files that cannot be used.
+const UNUSABLE: u8 = 2;
+
+fn main() -> ExitCode {
+    let args::Command::Run(run) = args::Cli::parse().command;
+    match start(*run) {
+        Ok(status) => status.into(),
+        Err(error) => {
+            eprintln!("ferry: {error:#}");
+            let unusable = error.is::<Refusal>()
+                || error
+                    .downcast_ref::<machine::Error>()
+                    .is_some_and(|e| e.blame() == machine::Blame::Arguments);
+            ExitCode::from(if unusable { UNUSABLE } else { HOST_TROUBLE })
+        }
+    }
+}
+
+fn start(run: args::Run) -> anyhow::Result<u8> {
+    match Request::new(run)? {
+        Request::Show(text) => {
+            println!("{text}");
+            Ok(0)
+        }
+        Request::Run(config) => boot(*config),
+    }
+}
+
+fn boot(config: Config) -> anyhow::Result<u8> {
+    if let Some(selection) = &config.trace {
+        selection.start();
+    }
+    // All that can be refused is looked at before files are created or the terminal is touched.
+    let image = machine::BootImage::read(&config.machine)?;
+    let line = serial::Line::open(&config.serial)?;
+    let mut machine = Machine::new(&config.machine, image, line.output()?)?;
+
+    let terminal = match config.serial {
+        Serial::Stdio => terminal::Terminal::raw()?,
+        _ => None,
+    };
+    let outcome = run(&mut machine, line, terminal.as_ref());
+    if let Some(terminal) = &terminal {
+        terminal.restore();
+    }
+    if let Some(format) = config.stats {
+        let stats = serde_json::to_value(machine.stats())?;
+        match format {
+            StatsFormat::Text => eprint!("{}", stats::text(&stats)),
+            StatsFormat::Json => eprintln!("{stats}"),
+        }
+    }
+    outcome
+}
+
+fn run(
+    machine: &mut Machine,
+    line: serial::Line,
+    terminal: Option<&terminal::Terminal>,
+) -> anyhow::Result<u8> {
+    let signals = signals::Watch::start(machine.stopper(), terminal.cloned())?;
+    let feeder = line.feed(machine.serial_input(), machine.stopper(), terminal)?;
+    let reason = machine.run();
+    drop(feeder);
+    if let Some(terminal) = terminal {
+        terminal.restore();
+    }
+    Ok(match reason? {
+        StopReason::PowerOff => {
+            eprintln!("ferry: the guest powered off");
+            0
+        }
+        StopReason::Reset(source) => {
+            eprintln!(
+                "ferry: the guest was reset by {}",
+                machine::describe(source)
+            );
+            0
+        }
+        // isa-debug-exit: the low byte of the status is what the host sees.
+        StopReason::DebugExit(value) => (value << 1) as u8 | 1,
+        StopReason::User => signals.status().unwrap_or(0),
+    })
+}

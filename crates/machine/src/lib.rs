@@ -1,1 +1,25 @@
 //! The board: wiring, loaders, ACPI tables; run, pause, reset.
+//!
+//! [`BootImage::read`] reads and checks the files, [`Machine::new`] wires the chips of `board` and loads the kernel, [`Machine::run`] runs
+//! it. [`loader`] turns a kernel file into a plan of what goes where; [`acpi`] describes the board to the guest; [`layout`] and
+//! [`memory_map`] say where things stand.
+
+pub mod acpi;
+mod board;
+mod config;
+mod error;
+mod image;
+pub mod layout;
+pub mod loader;
+mod machine;
+pub mod memory_map;
+mod serial;
+mod ticker;
+
+pub use bus::{ResetSource, StopReason, StopRequest};
+pub use config::{Config, DebugExit, OnReset, cpu_models};
+pub use cpu::{Model as CpuModel, Stats};
+pub use error::{Blame, Error};
+pub use image::BootImage;
+pub use machine::{Machine, describe};
+pub use serial::SerialInput;

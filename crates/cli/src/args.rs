@@ -1,0 +1,103 @@
+//! The command line as it is typed: strings and switches, not yet checked against each other or the host.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Runs whole x86 PCs on whatever machine you have.
+#[derive(Debug, Parser)]
+#[command(name = "ferry", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Boot a kernel in a new PC
+    Run(Box<Run>),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  Boot a Linux kernel to a shell on this terminal (Ctrl-A x quits, Ctrl-A h helps):
+    ferry run --kernel vmlinuz --initrd initrd.cpio --append 'console=ttyS0'
+
+  Run a job in a guest and keep its output; ends when the guest powers off or resets:
+    ferry run --no-reboot --kernel vmlinuz --initrd job.cpio \\
+      --append 'console=ttyS0 panic=-1' --serial file:job.log
+
+  A 32-bit system on a machine of its time, its serial line on a socket:
+    ferry run --cpu pentium --memory 64M --kernel bzImage --serial unix:/tmp/pc.sock
+    socat -,rawer unix-connect:/tmp/pc.sock
+
+  See which interrupts a small kernel takes:
+    ferry run --kernel kernel.elf --debug-exit --trace exception,interrupt
+
+Exit status:
+  0             the guest powered off, was reset under --no-reboot, or Ctrl-A x was typed
+  1             trouble on the host
+  2             unusable arguments or files
+  (v << 1) | 1  the guest wrote v to port 0xF4 under --debug-exit
+  130, 143      SIGINT, SIGTERM (128 + the signal)";
+
+/// Boot a kernel in a new PC.
+///
+/// The serial line COM1 is the guest's console: give Linux `--append console=ttyS0`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Run {
+    /// Kernel to boot, recognised by content: Linux bzImage (64-bit or 32-bit), ELF with a PVH note (vmlinux), multiboot 1 (ELF or
+    /// flat)
+    #[arg(long, value_name = "FILE")]
+    pub kernel: PathBuf,
+
+    /// Initial RAM disk for Linux, or the module of a multiboot kernel
+    #[arg(long, value_name = "FILE")]
+    pub initrd: Option<PathBuf>,
+
+    /// Kernel command line
+    #[arg(
+        long,
+        value_name = "STR",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
+    pub append: String,
+
+    /// Memory of the machine: a number with K, M, G or T (powers of 1024)
+    #[arg(long, value_name = "SIZE", default_value = "512M")]
+    pub memory: String,
+
+    /// Number of processors: 1 in this version
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub cpus: String,
+
+    /// Processor model; `--cpu help` lists them
+    #[arg(long, value_name = "MODEL", default_value = "x86-64-v2")]
+    pub cpu: String,
+
+    /// How instructions are executed: `eval`, the evaluator
+    #[arg(long, value_name = "NAME", default_value = "eval")]
+    pub engine: String,
+
+    /// Where serial line COM1 goes: `stdio`, `null`, `file:PATH` (output only) or `unix:PATH` (a socket that clients connect to)
+    #[arg(long, value_name = "LINE", default_value = "stdio")]
+    pub serial: String,
+
+    /// End when the guest resets the machine, instead of starting it anew
+    #[arg(long)]
+    pub no_reboot: bool,
+
+    /// Let the guest end the run with a status of its choice by writing to port 0xF4
+    #[arg(long)]
+    pub debug_exit: bool,
+
+    /// Print what the processor did to standard error at the end, as `text` or `json`
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
+    pub stats: Option<String>,
+
+    /// Print events of these kinds to standard error, separated by commas; `--trace help` lists them
+    #[arg(long, value_name = "CATEGORIES")]
+    pub trace: Option<String>,
+}

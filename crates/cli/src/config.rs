@@ -1,0 +1,253 @@
+//! From the typed command line to what the machine is built of; every refusal names the option, the value, and what would do.
+
+use crate::args::Run;
+use crate::trace::{self, Selection};
+use machine::cpu_models;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Arguments that cannot be used: exit status 2.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    option: &'static str,
+    reason: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.option, self.reason)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// A refusal of `option`'s value.
+pub fn refuse(option: &'static str, reason: impl Into<String>) -> Refusal {
+    Refusal {
+        option,
+        reason: reason.into(),
+    }
+}
+
+/// Where the serial line goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Serial {
+    Stdio,
+    Null,
+    File(PathBuf),
+    Unix(PathBuf),
+}
+
+/// How statistics are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatsFormat {
+    Text,
+    Json,
+}
+
+/// What `ferry run` does.
+#[derive(Debug)]
+pub struct Config {
+    pub machine: machine::Config,
+    pub serial: Serial,
+    pub stats: Option<StatsFormat>,
+    pub trace: Option<Selection>,
+}
+
+/// A request for a list instead of a run.
+#[derive(Debug)]
+pub enum Request {
+    Run(Box<Config>),
+    /// Text for standard output.
+    Show(String),
+}
+
+impl Request {
+    pub fn new(run: Run) -> Result<Self, Refusal> {
+        if run.cpu == "help" {
+            return Ok(Self::Show(cpu_models().join("\n")));
+        }
+        if run.trace.as_deref() == Some("help") {
+            return Ok(Self::Show(trace::list()));
+        }
+        check_engine(&run.engine)?;
+        check_cpus(&run.cpus)?;
+        let machine = machine::Config {
+            memory: memory(&run.memory)?,
+            cpu: cpu(&run.cpu)?,
+            kernel: run.kernel,
+            initrd: run.initrd,
+            command_line: run.append,
+            on_reset: match run.no_reboot {
+                true => machine::OnReset::Stop,
+                false => machine::OnReset::Restart,
+            },
+            debug_exit: match run.debug_exit {
+                true => machine::DebugExit::Present,
+                false => machine::DebugExit::Absent,
+            },
+        };
+        Ok(Self::Run(Box::new(Config {
+            machine,
+            serial: serial(&run.serial)?,
+            stats: run.stats.as_deref().map(stats).transpose()?,
+            trace: run.trace.as_deref().map(Selection::parse).transpose()?,
+        })))
+    }
+}
+
+/// "a, b and c".
+fn enumerate(names: &[&str]) -> String {
+    match names {
+        [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
+        _ => names.concat(),
+    }
+}
+
+fn check_engine(name: &str) -> Result<(), Refusal> {
+    match name {
+        "eval" => Ok(()),
+        _ => Err(refuse(
+            "--engine",
+            format!("unknown engine '{name}'; accepted is eval"),
+        )),
+    }
+}
+
+fn check_cpus(text: &str) -> Result<(), Refusal> {
+    match text.parse::<u64>() {
+        Ok(1) => Ok(()),
+        Ok(0) => Err(refuse(
+            "--cpus",
+            "a machine needs a processor; accepted is 1",
+        )),
+        Ok(n) => Err(refuse(
+            "--cpus",
+            format!("{n} processors cannot be had in this version; accepted is 1"),
+        )),
+        Err(_) => Err(refuse(
+            "--cpus",
+            format!("'{text}' is not a number; accepted is 1"),
+        )),
+    }
+}
+
+fn cpu(name: &str) -> Result<machine::CpuModel, Refusal> {
+    machine::CpuModel::by_name(name).ok_or_else(|| {
+        let known = enumerate(&cpu_models());
+        refuse(
+            "--cpu",
+            format!("unknown processor model '{name}'; accepted are {known}"),
+        )
+    })
+}
+
+/// Bytes of a size such as 512M.
+fn memory(text: &str) -> Result<u64, Refusal> {
+    const ACCEPTED: &str = "accepted is a whole number with K, M, G or T, such as 512M or 2G";
+    let bad = |reason: String| refuse("--memory", reason);
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let (number, unit) = text.split_at(digits.len());
+    let number: u64 = number
+        .parse()
+        .map_err(|_| bad(format!("'{text}' is not a size; {ACCEPTED}")))?;
+    let shift = match unit
+        .to_ascii_uppercase()
+        .trim_end_matches("IB")
+        .trim_end_matches('B')
+    {
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        "" => return Err(bad(format!("'{text}' has no unit; {ACCEPTED}"))),
+        _ => return Err(bad(format!("'{unit}' is not a unit; {ACCEPTED}"))),
+    };
+    let bytes = number.saturating_mul(1 << shift);
+    let (least, most) = (machine::layout::MEMORY_MIN, machine::layout::MEMORY_MAX);
+    let range = format!("accepted are {}M to {}G", least >> 20, most >> 30);
+    if bytes < least {
+        return Err(bad(format!("{text} is too little; {range}")));
+    }
+    if bytes > most {
+        return Err(bad(format!("{text} is too much; {range}")));
+    }
+    if !bytes.is_multiple_of(4096) {
+        return Err(bad(format!("{text} is not a whole number of 4K pages")));
+    }
+    Ok(bytes)
+}
+
+fn serial(text: &str) -> Result<Serial, Refusal> {
+    const ACCEPTED: &str = "accepted are stdio, null, file:PATH and unix:PATH";
+    let bad = |reason: String| refuse("--serial", format!("{reason}; {ACCEPTED}"));
+    match text.split_once(':') {
+        None if text == "stdio" => Ok(Serial::Stdio),
+        None if text == "null" => Ok(Serial::Null),
+        Some(("file" | "unix", "")) => Err(bad(format!("'{text}' has no path"))),
+        Some(("file", path)) => Ok(Serial::File(path.into())),
+        Some(("unix", path)) => Ok(Serial::Unix(path.into())),
+        _ => Err(bad(format!("'{text}' is no place for a serial line"))),
+    }
+}
+
+fn stats(text: &str) -> Result<StatsFormat, Refusal> {
+    match text {
+        "text" => Ok(StatsFormat::Text),
+        "json" => Ok(StatsFormat::Json),
+        _ => Err(refuse(
+            "--stats",
+            format!("unknown format '{text}'; accepted are text and json"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        let cases = [
+            ("512M", 512 << 20),
+            ("4096K", 4 << 20),
+            ("2g", 2 << 30),
+            ("1GiB", 1 << 30),
+            ("64MB", 64 << 20),
+        ];
+        for (text, bytes) in cases {
+            assert_eq!(memory(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn bad_sizes_are_refused_with_what_would_do() {
+        let cases = [
+            ("", "not a size"),
+            ("M", "not a size"),
+            ("-1G", "not a size"),
+            ("0.5G", "not a size"),
+            ("512", "no unit"),
+            ("512X", "'X' is not a unit"),
+            ("0M", "too little; accepted are 4M to"),
+            ("3M", "too little"),
+            ("99999999999T", "too much"),
+            ("18446744073709551615T", "too much"),
+            ("5001K", "whole number of 4K pages"),
+        ];
+        for (text, want) in cases {
+            let got = memory(text).unwrap_err().to_string();
+            assert!(got.contains(want), "{text}: {got}");
+        }
+    }
+
+    #[test]
+    fn serial_lines_are_named() {
+        assert_eq!(serial("stdio"), Ok(Serial::Stdio));
+        assert_eq!(serial("file:a:b"), Ok(Serial::File("a:b".into())));
+        assert_eq!(serial("unix:/s"), Ok(Serial::Unix("/s".into())));
+        for bad in ["", "tcp:1", "file:", "unix:", "stdio:x"] {
+            assert!(serial(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Every wrong invocation ends with status 2 and says what is wrong and what would be accepted; nothing is left behind.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A directory of its own for each test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("ferry-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+    fn file(&self, name: &str, bytes: &[u8]) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_string()
+    }
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_string()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn ferry(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ferry"))
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// A flat multiboot kernel of 4 KiB at 1 MiB: `cli; hlt; jmp -3`.
+fn kernel() -> Vec<u8> {
+    let mut f = vec![0; 4096];
+    let flags = 1u32 << 16;
+    let sum = 0u32.wrapping_sub(0x1bad_b002 + flags);
+    let words = [
+        0x1bad_b002,
+        flags,
+        sum,
+        0x10_0000,
+        0x10_0000,
+        0,
+        0,
+        0x10_0020,
+    ];
+    for (i, w) in words.iter().enumerate() {
+        f[4 * i..4 * i + 4].copy_from_slice(&w.to_le_bytes());
+    }
+    f[32..36].copy_from_slice(b"\xfa\xf4\xeb\xfd");
+    f
+}
+
+#[test]
+fn wrong_invocations_are_refused_by_name() {
+    let dir = Scratch::new("refusals");
+    let k = dir.file("kernel", &kernel());
+    let text = dir.file("text", b"hello, world\n");
+    let empty = dir.file("empty", b"");
+    let gzip = dir.file("gzip", b"\x1f\x8b\x08\0\0\0\0\0");
+    let large = dir.file("large", &vec![1; 9 << 20]);
+    let missing = dir.path("missing");
+    let folder = dir.path("");
+    let nowhere = format!("file:{}", dir.path("no/such/folder"));
+    let taken = format!("unix:{text}");
+    let long = "x".repeat(70_000);
+
+    let cases: &[(&[&str], &[&str])] = &[
+        (&[], &["--kernel <FILE>"]),
+        (&["--kernel", &k, "--bogus"], &["--bogus"]),
+        (
+            &["--kernel", &missing],
+            &["missing", "No such file", "accepted is a readable file"],
+        ),
+        (
+            &["--kernel", &folder],
+            &["is a directory", "accepted is a file"],
+        ),
+        (
+            &["--kernel", &empty],
+            &["the file is empty", "accepted are a Linux bzImage"],
+        ),
+        (
+            &["--kernel", &text],
+            &[
+                "not a kernel",
+                "68 65 6c 6c 6f",
+                "accepted are a Linux bzImage",
+            ],
+        ),
+        (
+            &["--kernel", &gzip],
+            &["gzip-compressed: decompress it first"],
+        ),
+        (
+            &["--kernel", &k, "--initrd", &missing],
+            &["initrd", "missing", "No such file"],
+        ),
+        (
+            &["--kernel", &k, "--initrd", &empty],
+            &["initrd", "empty is empty"],
+        ),
+        (
+            &["--kernel", &k, "--initrd", &large, "--memory", "8M"],
+            &["more than the 8388608 bytes"],
+        ),
+        (
+            &["--kernel", &k, "--initrd", &large, "--memory", "9M"],
+            &["9437184 bytes", "are left for it"],
+        ),
+        (
+            &["--kernel", &k, "--append", &long],
+            &["70000 bytes", "accepts 65535"],
+        ),
+        (
+            &["--kernel", &k, "--memory", "lots"],
+            &["--memory", "'lots' is not a size", "512M"],
+        ),
+        (&["--kernel", &k, "--memory", "512"], &["'512' has no unit"]),
+        (
+            &["--kernel", &k, "--memory", "0M"],
+            &["0M is too little", "4M to 256G"],
+        ),
+        (
+            &["--kernel", &k, "--memory", "99T"],
+            &["99T is too much", "4M to 256G"],
+        ),
+        (&["--kernel", &k, "--cpus", "0"], &["needs a processor"]),
+        (
+            &["--kernel", &k, "--cpus", "4"],
+            &["4 processors cannot be had", "accepted is 1"],
+        ),
+        (
+            &["--kernel", &k, "--cpus", "one"],
+            &["'one' is not a number"],
+        ),
+        (
+            &["--kernel", &k, "--cpu", "z80"],
+            &["'z80'", "x86-64-v2", "pentium"],
+        ),
+        (
+            &["--kernel", &k, "--engine", "magic"],
+            &["'magic'", "accepted is eval"],
+        ),
+        (
+            &["--kernel", &k, "--serial", "tcp:80"],
+            &["'tcp:80'", "stdio, null, file:PATH and unix:PATH"],
+        ),
+        (
+            &["--kernel", &k, "--serial", "file:"],
+            &["'file:' has no path"],
+        ),
+        (
+            &["--kernel", &k, "--serial", &nowhere],
+            &["cannot write", "No such file"],
+        ),
+        (
+            &["--kernel", &k, "--serial", &taken],
+            &["cannot listen on", "in use"],
+        ),
+        (
+            &["--kernel", &k, "--stats=xml"],
+            &["'xml'", "text and json"],
+        ),
+        (
+            &["--kernel", &k, "--trace", "port,colour"],
+            &["'colour'", "exception"],
+        ),
+    ];
+    for (args, wanted) in cases {
+        let out = ferry(&[&["run"], *args].concat());
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(2), "{args:?}: {said}");
+        assert!(out.stdout.is_empty(), "{args:?} wrote to standard output");
+        for want in *wanted {
+            assert!(said.contains(want), "{args:?}: {said:?} lacks {want:?}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_kernel_creates_no_serial_file() {
+    let dir = Scratch::new("order");
+    let text = dir.file("text", b"hello");
+    let serial = dir.path("serial.log");
+    let out = ferry(&[
+        "run",
+        "--kernel",
+        &text,
+        "--serial",
+        &format!("file:{serial}"),
+    ]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(!Path::new(&serial).exists());
+}
+
+#[test]
+fn lists_are_printed_on_request() {
+    for (args, want) in [
+        (["--cpu", "help"], "x86-64-v2"),
+        (["--trace", "help"], "exception"),
+    ] {
+        let out = ferry(&[&["run", "--kernel", "any"][..], &args].concat());
+        assert_eq!(out.status.code(), Some(0));
+        assert!(String::from_utf8_lossy(&out.stdout).contains(want));
+    }
+}
+
+#[test]
+fn help_is_as_reviewed() {
+    let out = Command::new(env!("CARGO_BIN_EXE_ferry"))
+        .args(["run", "--help"])
+        .env("COLUMNS", "100")
+        .output()
+        .unwrap();
+    assert!(out.status.success());
+    insta::assert_snapshot!("run_help", String::from_utf8(out.stdout).unwrap());
+}
+
+#[test]
+fn a_signal_ends_a_run_in_order() {
+    let dir = Scratch::new("signals");
+    let k = dir.file("kernel", &kernel());
+    let socket = dir.path("line.sock");
+    for (signal, name, status) in [
+        (rustix::process::Signal::INT, "int", 130),
+        (rustix::process::Signal::TERM, "term", 143),
+    ] {
+        let mut run = Command::new(env!("CARGO_BIN_EXE_ferry"))
+            .args(["run", "--kernel", &k, "--serial", &format!("unix:{socket}")])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        // The socket is there before signals are caught, so a connection that was accepted is waited for.
+        let connected = (0..500).find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::os::unix::net::UnixStream::connect(&socket).ok()
+        });
+        assert!(connected.is_some(), "{name}: nobody listens");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        let pid = rustix::process::Pid::from_child(&run);
+        rustix::process::kill_process(pid, signal).unwrap();
+        assert_eq!(run.wait().unwrap().code(), Some(status), "{name}");
+        assert!(
+            !Path::new(&socket).exists(),
+            "{name}: the socket is left behind"
+        );
+    }
+}

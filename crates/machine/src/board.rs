@@ -1,0 +1,114 @@
+//! The wiring: which chips there are, where they answer, and where their lines go.
+
+use crate::serial::SerialInput;
+use crate::{Config, DebugExit, Error, layout};
+use bus::{Alarm, Attention, Bus, Clock, LocalApic, StopRequest};
+use devices::uart16550::ByteSink;
+use devices::{AcpiPm, ApicBus, I8254, I8259, IoApic, IrqRouter, Uart16550, acpi_pm};
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex};
+
+/// Physical address bits that the local APICs' base register accepts.
+const PHYSICAL_BITS: u32 = 40;
+
+/// The wired board, without its processor.
+pub(crate) struct Board {
+    pub bus: Arc<Bus>,
+    pub apic: Arc<dyn LocalApic>,
+    pub input: SerialInput,
+}
+
+/// A bus under construction.
+struct Builder {
+    bus: Bus,
+}
+
+impl Builder {
+    /// An alarm for the device that is added next.
+    fn alarm(&self) -> Alarm {
+        self.bus.clock().alarm(self.bus.next_index())
+    }
+
+    /// Places `device` at these port ranges, region 0 first.
+    fn ports<D: bus::Device + 'static>(
+        &mut self,
+        device: D,
+        ranges: &[RangeInclusive<u16>],
+    ) -> Result<(), Error> {
+        let index = self.bus.add(Arc::new(Mutex::new(device)));
+        for (region, range) in ranges.iter().enumerate() {
+            self.bus.map_ports(index, region, range.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Places `device` at this memory range.
+    fn mmio<D: bus::Device + 'static>(
+        &mut self,
+        device: D,
+        range: RangeInclusive<u64>,
+    ) -> Result<(), Error> {
+        let index = self.bus.add(Arc::new(Mutex::new(device)));
+        self.bus.map_mmio(index, 0, range)?;
+        Ok(())
+    }
+}
+
+impl Board {
+    /// All chips of a PC.
+    pub(crate) fn new(
+        config: &Config,
+        clock: Arc<Clock>,
+        attention: &Arc<Attention>,
+        stop: &StopRequest,
+        serial: ByteSink,
+    ) -> Result<Self, Error> {
+        let mut b = Builder {
+            bus: Bus::new(clock.clone()),
+        };
+        let apics = ApicBus::new(
+            clock.clone(),
+            PHYSICAL_BITS,
+            std::slice::from_ref(attention),
+        );
+        let pic = I8259::new(apics.lint(0, 0));
+        apics.connect_pic(&pic);
+        let ioapic = IoApic::new(apics.clone());
+        let irqs = IrqRouter::new(&pic, &ioapic);
+
+        let alarm = b.alarm();
+        b.ports(apics.device(0, alarm), &[])?;
+        b.ports(pic, &[0x20..=0x21, 0xa0..=0xa1, 0x4d0..=0x4d1])?;
+        b.mmio(ioapic, layout::IOAPIC..=layout::IOAPIC + 0xfff)?;
+        b.ports(irqs.clone(), &[])?;
+
+        let pit = I8254::new(clock.clone(), b.alarm(), irqs.isa(0));
+        b.ports(pit, &[0x40..=0x43, 0x61..=0x61])?;
+        let pm = AcpiPm::new(
+            clock.clone(),
+            b.alarm(),
+            irqs.isa(layout::SCI),
+            stop.clone(),
+            acpi_pm::TimerWidth::Bits32,
+        );
+        let (block, gpe) = (layout::PM_BASE, layout::GPE0);
+        b.ports(
+            pm,
+            &[
+                block..=block + 0xf,
+                gpe..=gpe + u16::from(layout::GPE0_LENGTH) - 1,
+                layout::SMI_COMMAND..=layout::SMI_COMMAND + 1,
+                layout::ACPI_RESET..=layout::ACPI_RESET,
+            ],
+        )?;
+        let uart = Uart16550::new("uart0", clock, b.alarm(), irqs.isa(4), serial);
+        let input = uart.input();
+        b.ports(uart, &[0x3f8..=0x3ff])?;
+        let _ = config.debug_exit == DebugExit::Present;
+        Ok(Self {
+            bus: Arc::new(b.bus),
+            apic: apics.local(0),
+            input: SerialInput::new(input),
+        })
+    }
+}

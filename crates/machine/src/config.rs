@@ -1,0 +1,37 @@
+//! What a machine is built of.
+
+use std::path::PathBuf;
+
+/// What the guest's reset does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnReset {
+    /// The machine starts anew.
+    Restart,
+    /// The run ends.
+    Stop,
+}
+
+/// Whether port 0xF4 ends the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DebugExit {
+    Absent,
+    Present,
+}
+
+/// A machine to be built.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Bytes of RAM, a whole number of pages from `layout::MEMORY_MIN` to `layout::MEMORY_MAX`.
+    pub memory: u64,
+    pub cpu: cpu::Model,
+    pub kernel: PathBuf,
+    pub initrd: Option<PathBuf>,
+    pub command_line: String,
+    pub on_reset: OnReset,
+    pub debug_exit: DebugExit,
+}
+
+/// The names of the processor models.
+pub fn cpu_models() -> Vec<&'static str> {
+    cpu::Model::names().to_vec()
+}

@@ -1,0 +1,74 @@
+//! Why a machine cannot be built or cannot go on.
+
+use crate::loader;
+use std::io;
+use std::path::PathBuf;
+
+/// Host-side errors of the board.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot open the {role} {} (accepted is a readable file)", path.display())]
+    Open {
+        role: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("the {role} {} is a directory; accepted is a file", path.display())]
+    Directory { role: &'static str, path: PathBuf },
+    #[error("cannot read the {role} {}", path.display())]
+    Read {
+        role: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("the {role} {} has more than the {limit} bytes of the machine's memory; give the machine more --memory or a smaller file", path.display())]
+    TooLarge {
+        role: &'static str,
+        path: PathBuf,
+        limit: u64,
+    },
+    #[error("the initrd {} is empty; accepted is a cpio archive or whatever the kernel expects", path.display())]
+    EmptyInitrd { path: PathBuf },
+    #[error("cannot start the kernel {}", path.display())]
+    Kernel {
+        path: PathBuf,
+        source: loader::Error,
+    },
+    #[error("cannot have {} MiB of guest memory (ask for less with --memory)", bytes >> 20)]
+    Memory { bytes: u64, source: memory::Error },
+    #[error("the board is wired wrong")]
+    Wiring(#[from] bus::map::Overlap),
+    #[error("the loader wrote outside of memory")]
+    Load(#[from] memory::OutsideRam),
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+    #[error("cannot write the guest's serial output")]
+    SerialOutput(#[source] io::Error),
+}
+
+/// Whose fault an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// What was asked for cannot be had: another request may succeed.
+    Arguments,
+    /// The host failed.
+    Host,
+}
+
+impl Error {
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Open { .. }
+            | Self::Directory { .. }
+            | Self::TooLarge { .. }
+            | Self::EmptyInitrd { .. }
+            | Self::Kernel { .. }
+            | Self::Memory { .. } => Blame::Arguments,
+            Self::Read { .. }
+            | Self::Wiring(_)
+            | Self::Load(_)
+            | Self::Thread(_)
+            | Self::SerialOutput(_) => Blame::Host,
+        }
+    }
+}

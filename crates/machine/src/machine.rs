@@ -1,0 +1,138 @@
+//! The machine: power-on, run, reset, stop.
+
+use crate::board::Board;
+use crate::image::BootImage;
+use crate::serial::{Failure, SerialInput};
+use crate::ticker::Ticker;
+use crate::{Config, Error, OnReset};
+use bus::clock::{Clock, Pace};
+use bus::{Alarm, Attention, Bus, ResetSource, StopReason, StopRequest};
+use cpu::Cpu;
+use memory::Ram;
+use std::io::Write;
+use std::sync::{Arc, PoisonError};
+
+/// Processors of a machine.
+const CPUS: u8 = 1;
+
+/// A PC. It runs on the thread that calls [`Machine::run`].
+pub struct Machine {
+    cpu: Box<Cpu>,
+    ram: Arc<Ram>,
+    bus: Arc<Bus>,
+    attention: Arc<Attention>,
+    stop: StopRequest,
+    image: BootImage,
+    on_reset: OnReset,
+    input: SerialInput,
+    failure: Failure,
+    wake: Alarm,
+}
+
+impl Machine {
+    /// A machine with `image` in its memory, about to execute its first instruction. What the guest sends on COM1 goes to `serial`.
+    pub fn new(
+        config: &Config,
+        image: BootImage,
+        serial: Box<dyn Write + Send>,
+    ) -> Result<Self, Error> {
+        let ram = Ram::new(config.memory).map_err(|source| Error::Memory {
+            bytes: config.memory,
+            source,
+        })?;
+        let attention = Arc::new(Attention::default());
+        let stop = StopRequest::new(vec![attention.clone()]);
+        let clock = Clock::new(Pace::Host);
+        let wake = clock.alarm(usize::MAX);
+        let failure = Failure::default();
+        let output = crate::serial::output(serial, failure.clone(), stop.clone());
+        let board = Board::new(config, clock, &attention, &stop, output)?;
+        let parts = cpu::Parts {
+            ram: ram.clone(),
+            bus: board.bus.clone(),
+            apic: board.apic,
+            attention: attention.clone(),
+            stop: stop.clone(),
+        };
+        let mut machine = Self {
+            cpu: Cpu::new(config.cpu.clone(), parts),
+            ram,
+            bus: board.bus,
+            attention,
+            stop,
+            image,
+            on_reset: config.on_reset,
+            input: board.input,
+            failure,
+            wake,
+        };
+        tracing::info!(target: "machine", memory = config.memory, protocol = machine.image.protocol(), "power on");
+        machine.load()?;
+        Ok(machine)
+    }
+
+    /// What feeds COM1.
+    pub fn serial_input(&self) -> SerialInput {
+        self.input.clone()
+    }
+
+    /// What stops the machine from another thread.
+    pub fn stopper(&self) -> StopRequest {
+        self.stop.clone()
+    }
+
+    /// What the processor did so far.
+    pub fn stats(&self) -> cpu::Stats {
+        self.cpu.stats()
+    }
+
+    /// Runs until the guest or the host ends it. A reset is no end unless the machine was configured so.
+    pub fn run(&mut self) -> Result<StopReason, Error> {
+        let ticker = Ticker::start(self.bus.clone(), self.wake.clone())?;
+        let reason = loop {
+            self.cpu.run();
+            // In this order: a request that comes in between raises STOP again.
+            self.attention.take(Attention::STOP);
+            match self.stop.take() {
+                Some(StopReason::Reset(source)) if self.on_reset == OnReset::Restart => {
+                    tracing::info!(target: "machine", source = describe(source), "reset");
+                    self.reset()?;
+                }
+                Some(reason) => break reason,
+                None => {}
+            }
+        };
+        drop(ticker);
+        tracing::info!(target: "machine", ?reason, "stop");
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        match failure.take() {
+            Some(e) => Err(Error::SerialOutput(e)),
+            None => Ok(reason),
+        }
+    }
+
+    /// RESET#, and the kernel loaded anew.
+    fn reset(&mut self) -> Result<(), Error> {
+        self.bus.reset();
+        self.cpu.reset();
+        self.attention.take(!Attention::STOP);
+        self.load()
+    }
+
+    fn load(&mut self) -> Result<(), Error> {
+        let state = self.image.load(&self.ram, CPUS)?;
+        self.cpu.set_boot_state(&state);
+        Ok(())
+    }
+}
+
+/// Who reset the machine, in words.
+pub fn describe(source: ResetSource) -> &'static str {
+    match source {
+        ResetSource::TripleFault => "a triple fault",
+        ResetSource::Keyboard => "the keyboard controller (i8042)",
+        ResetSource::ResetControl => "the reset control register (port 0xCF9)",
+        ResetSource::FastReset => "port 0x92",
+        ResetSource::Acpi => "the ACPI reset register",
+    }
+}
