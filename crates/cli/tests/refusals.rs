@@ -141,10 +141,7 @@ fn wrong_invocations_are_refused_by_name() {
             &["--kernel", &k, "--cpus", "one"],
             &["'one' is not a number"],
         ),
-        (
-            &["--kernel", &k, "--cpu", "z80"],
-            &["'z80'", "x86-64-v2", "pentium"],
-        ),
+        (&["--kernel", &k, "--cpu", "z80"], &["'z80'", "x86-64-v2"]),
         (
             &["--kernel", &k, "--engine", "magic"],
             &["'magic'", "accepted is eval"],
