@@ -11,6 +11,14 @@
 //! | [`I8259`] | 0: 0x20-0x21, 1: 0xA0-0xA1, 2: 0x4D0-0x4D1 | INTR to LINT0 |
 //! | [`IrqRouter`] | none | |
 //! | [`I8254`] | 0: 0x40-0x43, 1: 0x61 | 0 |
+//! | [`Mc146818`] | 0: 0x70-0x73 | 8 |
+//! | [`Hpet`] | 0: MMIO 0xFED0_0000, 1 KiB | [`HpetWires::new`] |
+//! | [`I8042`] | 0: 0x60, 1: 0x64 | keyboard 1, mouse 12 |
+//! | [`I8237`] | 0: 0x00-0x0F, 1: 0xC0-0xDF, 2: 0x80-0x8F (0x80 is the POST port) | |
+//! | [`SystemControlA`] | 0: 0x92 | |
+//! | [`PciConfig`] | 0: 0xCF8-0xCFF, reset control 0xCF9 included | |
+//! | [`DebugExit`] | 0: 0xF4-0xF7 | |
+//! | [`DebugConsole`] | 0: 0xE9 | |
 //! | [`AcpiPm`] | 0: PM block, 16 ports (0x600), 1: GPE0 block, 4 ports (0x620), 2: 0xB2-0xB3, 3: reset register, 1 port (0x630) | SCI 9, level |
 //! | [`Uart16550`] | 0: 0x3F8-0x3FF, 0x2F8-0x2FF, 0x3E8-0x3EF, 0x2E8-0x2EF | 4, 3, 4, 3 |
 //!
@@ -23,21 +31,35 @@
 
 pub mod acpi_pm;
 mod bytes;
+pub mod debug;
+pub mod hpet;
+pub mod i8042;
+pub mod i8237;
 pub mod i8254;
 pub mod i8259;
 pub mod ioapic;
 pub mod irq;
 pub mod local_apic;
+pub mod mc146818;
+pub mod pci;
+pub mod reset;
 #[cfg(test)]
 mod testing;
 pub mod uart16550;
 
 pub use acpi_pm::AcpiPm;
+pub use debug::{DebugConsole, DebugExit};
+pub use hpet::{Hpet, HpetWires};
+pub use i8042::I8042;
+pub use i8237::I8237;
 pub use i8254::I8254;
 pub use i8259::I8259;
 pub use ioapic::IoApic;
 pub use irq::IrqRouter;
 pub use local_apic::{ApicBus, ApicDevice};
+pub use mc146818::Mc146818;
+pub use pci::PciConfig;
+pub use reset::{A20Gate, SystemControlA};
 pub use uart16550::{Uart16550, UartInput};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
