@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Guest TSC ticks a second.
 pub const TSC_HZ: u64 = 1_000_000_000;
@@ -16,6 +16,14 @@ pub enum Pace {
     Host,
     /// One nanosecond per retired guest instruction, times the factor: runs repeat bit for bit.
     Instructions { ns_per_1024: u64 },
+}
+
+/// The host's calendar time in seconds since 1970 (UTC): what a real-time clock shows at power-on.
+pub fn wall_seconds() -> i64 {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(d) => d.as_secs() as i64,
+        Err(e) => -(e.duration().as_secs() as i64),
+    }
 }
 
 #[derive(Debug)]

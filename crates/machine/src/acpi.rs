@@ -11,14 +11,11 @@ use crate::layout;
 use acpi_tables::madt::{EnabledStatus, IoApic, ProcessorLocalApic};
 use acpi_tables::sdt::{GenericAddress, Sdt};
 use acpi_tables::{Aml, fadt, gas};
-use devices::acpi_pm;
+use devices::{acpi_pm, mc146818};
 
 const OEM: [u8; 6] = *b"FERRY ";
 const TABLE: [u8; 8] = *b"FERRYPC ";
 const REVISION: u32 = 1;
-
-/// Address of the CMOS byte with the century.
-const CMOS_CENTURY: u8 = 0x32;
 
 /// IAPC_BOOT_ARCH (ACPI 6.5, table 5.11).
 mod boot_arch {
@@ -140,7 +137,7 @@ fn fadt_table(dsdt: u32, facs: u32) -> fadt::FADT {
     // Latencies beyond these limits say that there is no C2 or C3.
     t.p_lvl2_lat = 101.into();
     t.p_lvl3_lat = 1001.into();
-    t.century = CMOS_CENTURY;
+    t.century = mc146818::CENTURY_REGISTER;
     t.iapc_boot_arch = (boot_arch::LEGACY_DEVICES
         | boot_arch::KEYBOARD_CONTROLLER
         | boot_arch::NO_VGA

@@ -3,8 +3,14 @@
 use crate::serial::SerialInput;
 use crate::{Config, DebugExit, Error, layout};
 use bus::{Alarm, Attention, Bus, Clock, LocalApic, StopRequest};
+use devices::hpet::HpetWires;
+use devices::mc146818::MemorySize;
+use devices::reset::{A20Gate, SystemControlA};
 use devices::uart16550::ByteSink;
-use devices::{AcpiPm, ApicBus, I8254, I8259, IoApic, IrqRouter, Uart16550, acpi_pm};
+use devices::{
+    AcpiPm, ApicBus, Hpet, I8042, I8237, I8254, I8259, IoApic, IrqRouter, Mc146818, PciConfig,
+    Uart16550, acpi_pm,
+};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 
@@ -40,6 +46,33 @@ impl Builder {
             self.bus.map_ports(index, region, range.clone())?;
         }
         Ok(())
+    }
+
+    /// What every PC has since the AT and the PS/2, and the HPET.
+    fn legacy(
+        &mut self,
+        config: &Config,
+        clock: Arc<Clock>,
+        irqs: &IrqRouter,
+        stop: &StopRequest,
+    ) -> Result<(), Error> {
+        let low = config.memory.min(layout::LOW_RAM_LIMIT);
+        let memory = MemorySize {
+            below_4g: low,
+            above_4g: config.memory - low,
+        };
+        let start = bus::clock::wall_seconds();
+        let rtc = Mc146818::new(clock.clone(), self.alarm(), irqs.isa(8), start, memory);
+        self.ports(rtc, &[0x70..=0x71])?;
+
+        let a20 = A20Gate::new();
+        let keyboard = I8042::new(irqs.isa(1), irqs.isa(12), a20.clone(), stop.clone());
+        self.ports(keyboard, &[0x60..=0x60, 0x64..=0x64])?;
+        self.ports(SystemControlA::new(a20, stop.clone()), &[0x92..=0x92])?;
+        self.ports(I8237::new(), &[0x00..=0x0f, 0xc0..=0xdf, 0x80..=0x8f])?;
+        self.ports(PciConfig::new(stop.clone()), &[0xcf8..=0xcff])?;
+        let hpet = Hpet::new(clock, self.alarm(), HpetWires::new(irqs));
+        self.mmio(hpet, layout::HPET..=layout::HPET + 0x3ff)
     }
 
     /// Places `device` at this memory range.
@@ -101,10 +134,14 @@ impl Board {
                 layout::ACPI_RESET..=layout::ACPI_RESET,
             ],
         )?;
-        let uart = Uart16550::new("uart0", clock, b.alarm(), irqs.isa(4), serial);
+        let uart = Uart16550::new("uart0", clock.clone(), b.alarm(), irqs.isa(4), serial);
         let input = uart.input();
         b.ports(uart, &[0x3f8..=0x3ff])?;
-        let _ = config.debug_exit == DebugExit::Present;
+        b.legacy(config, clock, &irqs, stop)?;
+        if config.debug_exit == DebugExit::Present {
+            let port = layout::DEBUG_EXIT;
+            b.ports(devices::DebugExit::new(stop.clone()), &[port..=port + 3])?;
+        }
         Ok(Self {
             bus: Arc::new(b.bus),
             apic: apics.local(0),

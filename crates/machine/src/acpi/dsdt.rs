@@ -4,7 +4,8 @@ use super::{OEM, REVISION, TABLE};
 use crate::layout;
 use acpi_tables::Aml;
 use acpi_tables::aml::{
-    Device, EISAName, IO, Interrupt, Memory32Fixed, Name, Package, ResourceTemplate, Scope, ZERO,
+    AddressSpace, AddressSpaceCacheable, Device, EISAName, IO, Interrupt, Memory32Fixed, Name,
+    Package, ResourceTemplate, Scope, ZERO,
 };
 use acpi_tables::sdt::Sdt;
 use devices::acpi_pm;
@@ -48,6 +49,13 @@ fn devices() -> Vec<(&'static str, &'static str, u8, Vec<Resource>)> {
             0,
             vec![Ports(0x60, 1), Ports(0x64, 1), Irq(1)],
         ),
+        ("MOU_", "PNP0F13", 0, vec![Irq(12)]),
+        (
+            "DMA_",
+            "PNP0200",
+            0,
+            vec![Ports(0x00, 0x10), Ports(0x80, 0x10), Ports(0xc0, 0x20)],
+        ),
         ("COM1", "PNP0501", 1, vec![Ports(0x3f8, 8), Irq(4)]),
         ("HPET", "PNP0103", 0, vec![Memory(layout::HPET, 0x400)]),
         (
@@ -81,6 +89,30 @@ fn device(name: &str, hid: &dyn Aml, uid: u8, resources: &[Resource]) -> Vec<u8>
     super::bytes(&Device::new(name.into(), children))
 }
 
+/// The PCI host bridge with its windows: all ports but its own configuration ports, and the hole below 4 GiB up to the I/O APIC.
+fn root_bridge() -> Vec<u8> {
+    let id = Name::new("_HID".into(), &EISAName::new("PNP0A03"));
+    let uid = Name::new("_UID".into(), &ZERO);
+    let number = Name::new("_BBN".into(), &ZERO);
+    let buses = AddressSpace::<u16>::new_bus_number(0, 0xff);
+    let configuration = IO::new(0xcf8, 0xcf8, 1, 8);
+    let ports = [(0, 0xcf7), (0xd00, 0xffff)];
+    let [low, high] = ports.map(|(from, to)| AddressSpace::<u16>::new_io(from, to, None));
+    let window = AddressSpace::new_memory(
+        AddressSpaceCacheable::NotCacheable,
+        true,
+        layout::LOW_RAM_LIMIT as u32,
+        layout::IOAPIC as u32 - 1,
+        None,
+    );
+    let template = ResourceTemplate::new(vec![&buses, &configuration, &low, &high, &window]);
+    let current = Name::new("_CRS".into(), &template);
+    super::bytes(&Device::new(
+        "PCI0".into(),
+        vec![&id, &uid, &number, &current],
+    ))
+}
+
 /// The table for `cpus` processors.
 pub(super) fn table(cpus: u8) -> Sdt {
     let mut inside = Vec::new();
@@ -90,6 +122,7 @@ pub(super) fn table(cpus: u8) -> Sdt {
     for (name, id, uid, resources) in devices() {
         inside.extend(device(name, &EISAName::new(id), uid, &resources));
     }
+    inside.extend(root_bridge());
     let mut t = Sdt::new(*b"DSDT", 36, 2, OEM, TABLE, REVISION);
     t.append_slice(&Scope::raw("\\_SB_".into(), inside));
     let kind = acpi_pm::SLP_TYP_S5;
