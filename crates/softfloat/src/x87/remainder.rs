@@ -5,6 +5,7 @@ use super::round::{
     denormal_operand, denormal_operands, invalid, round_pack, special_operand, special_operands,
     unpack,
 };
+use crate::sse::Unpacked;
 use crate::{Class, Env, F80, Flags, Precision};
 
 /// What FPREM and FPREM1 leave.
@@ -54,28 +55,29 @@ fn remainder(env: &mut Env, st0: F80, st1: F80, nearest: bool) -> Remainder {
     }
     let a = unpack(st0);
     if st1.class() == Class::Infinity {
-        let value = round_pack(
-            env,
-            a.negative,
-            a.exponent,
-            a.significand,
-            0,
-            Precision::Extended,
-        );
-        return Remainder::complete(value);
+        return unchanged(env, a);
     }
-    let b = unpack(st1);
+    reduce(env, a, unpack(st1), nearest)
+}
+
+/// The dividend itself: exact, though it can be tiny.
+fn unchanged(env: &mut Env, a: Unpacked) -> Remainder {
+    let (exponent, significand) = (a.exponent, a.significand);
+    Remainder::complete(round_pack(
+        env,
+        a.negative,
+        exponent,
+        significand,
+        0,
+        Precision::Extended,
+    ))
+}
+
+/// The remainder of finite numbers that are not zero.
+fn reduce(env: &mut Env, a: Unpacked, b: Unpacked, nearest: bool) -> Remainder {
     let distance = a.exponent - b.exponent;
     if distance < -1 || distance < 0 && !nearest {
-        let value = round_pack(
-            env,
-            a.negative,
-            a.exponent,
-            a.significand,
-            0,
-            Precision::Extended,
-        );
-        return Remainder::complete(value);
+        return unchanged(env, a);
     }
     let partial = distance >= 64;
     // A partial step takes N bits off the distance, 32 <= N <= 63 (SDM Vol. 2A, FPREM). Chips choose N so that the distance
