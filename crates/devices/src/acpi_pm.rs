@@ -372,7 +372,7 @@ mod tests {
     fn survives_anything() {
         let (clock, mut pm, ..) = bench(TimerWidth::Bits24);
         let mut f = Fuzz::new(9);
-        for _ in 0..500_000 {
+        for _ in 0..1_000_000 {
             f.ports(&mut pm, &[(0, 16), (1, 4), (2, 2), (3, 1)]);
             if f.below(4) == 0 {
                 f.time(&clock, &mut pm);

@@ -208,7 +208,7 @@ mod tests {
     fn survives_anything() {
         let mut d = I8237::new();
         let mut f = Fuzz::new(8237);
-        for _ in 0..300_000 {
+        for _ in 0..1_000_000 {
             f.ports(&mut d, &[(0, 16), (1, 32), (2, 16)]);
         }
     }

@@ -158,7 +158,7 @@ mod tests {
     fn survives_anything() {
         let mut p = PciConfig::new(StopRequest::new(vec![]));
         let mut f = Fuzz::new(0xcf8);
-        for _ in 0..300_000 {
+        for _ in 0..1_000_000 {
             f.ports(&mut p, &[(0, 8)]);
             if f.flip() {
                 p.port_write(0, 0, D, 0x8000_0000 | f.value() as u32 & 0x1ff);

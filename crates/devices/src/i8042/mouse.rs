@@ -109,62 +109,54 @@ impl Mouse {
             self.parameter(command, byte);
             return;
         }
-        let known = match byte {
-            0xe6 | 0xe7 => {
-                self.scaling = byte == 0xe7;
-                true
-            }
-            0xe8 | 0xf3 => {
-                self.command = Some(byte);
-                true
-            }
-            0xea | 0xf0 => {
-                self.remote = byte == 0xf0;
-                true
-            }
-            0xec | 0xee => {
-                self.wrap = byte == 0xee;
-                true
-            }
-            0xf4 | 0xf5 => {
-                self.reporting = byte == 0xf4;
-                true
-            }
-            0xf6 => {
-                self.defaults();
-                true
-            }
-            0xe9 | 0xeb | 0xf2 => true,
+        match byte {
             RESEND => {
                 let last = self.last;
                 self.reply(&[last]);
-                return;
             }
             0xff => {
                 *self = Self::default();
                 self.reply(&[ACK, 0xaa, 0]);
-                return;
             }
-            _ => false,
-        };
-        self.reply(&[if known { ACK } else { RESEND }]);
-        match byte {
+            _ if self.set_mode(byte) => self.reply(&[ACK]),
             0xe9 => {
-                let modes = u8::from(self.remote) << 6
-                    | u8::from(self.reporting) << 5
-                    | u8::from(self.scaling) << 4;
-                let b = self.buttons;
-                let buttons = (b & 1) << 2 | (b & 4) >> 1 | (b & 2) >> 1;
-                let status = [modes | buttons, self.resolution, self.rates[2]];
-                self.reply(&status);
+                let [a, b, c] = self.status();
+                self.reply(&[ACK, a, b, c]);
             }
-            0xeb => self.packet(),
+            0xeb => {
+                self.reply(&[ACK]);
+                self.packet();
+            }
             0xf2 => {
                 let id = if self.wheel { 3 } else { 0 };
-                self.reply(&[id]);
+                self.reply(&[ACK, id]);
             }
-            _ => {}
+            _ => self.reply(&[RESEND]),
         }
+    }
+
+    /// Commands that only change a mode; tells whether `byte` is one.
+    fn set_mode(&mut self, byte: u8) -> bool {
+        match byte {
+            0xe6 | 0xe7 => self.scaling = byte == 0xe7,
+            0xe8 | 0xf3 => self.command = Some(byte),
+            0xea | 0xf0 => self.remote = byte == 0xf0,
+            0xec | 0xee => self.wrap = byte == 0xee,
+            0xf4 | 0xf5 => self.reporting = byte == 0xf4,
+            0xf6 => self.defaults(),
+            _ => return false,
+        }
+        true
+    }
+
+    /// The answer to a status request.
+    fn status(&self) -> [u8; 3] {
+        let modes = u8::from(self.remote) << 6
+            | u8::from(self.reporting) << 5
+            | u8::from(self.scaling) << 4;
+        let b = self.buttons;
+        let buttons = (b & 1) << 2 | (b & 4) >> 1 | (b & 2) >> 1;
+        [modes | buttons, self.resolution, self.rates[2]]
     }
 
     fn parameter(&mut self, command: u8, byte: u8) {

@@ -167,7 +167,7 @@ fn survives_anything() {
     let (mut p, _) = pair(1);
     let lines: Vec<_> = (0..16).map(|n| p.line(n)).collect();
     let mut f = Fuzz::new(8259);
-    for _ in 0..300_000 {
+    for _ in 0..1_000_000 {
         f.ports(&mut p, &[(0, 2), (1, 2), (2, 2)]);
         lines[f.below(16) as usize].set(f.flip());
         if f.flip() {

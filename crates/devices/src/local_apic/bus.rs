@@ -211,7 +211,7 @@ impl Core {
             }
             Destination::Physical(id) | Destination::PhysicalX2(id) => id == self.apic_id(),
             Destination::Logical(mda) if self.is_x2apic() => {
-                // An 8-bit address reaches the members 0-7 of cluster 0 ... as an extended one of the same bits.
+                // Eight bits name the first members of cluster 0.
                 self.matches_x2_logical(mda)
             }
             Destination::Logical(mda) => self.matches_logical(mda as u8),

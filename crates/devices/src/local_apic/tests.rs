@@ -381,7 +381,7 @@ fn survives_anything() {
     let mut b = board(3);
     b.enable();
     let mut f = Fuzz::new(10);
-    for _ in 0..300_000 {
+    for _ in 0..1_000_000 {
         let i = f.below(3) as usize;
         let c = b.cpu[i].clone();
         match f.below(12) {

@@ -202,7 +202,7 @@ fn ram_and_memory_size() {
 fn survives_anything() {
     let mut b = bench(0);
     let mut f = Fuzz::new(146_818);
-    for _ in 0..500_000 {
+    for _ in 0..1_000_000 {
         f.ports(&mut b.rtc, &[(0, 4)]);
         if f.flip() {
             b.w(f.below(14) as usize, f.value() as u32 & 0xff);

@@ -149,7 +149,7 @@ fn survives_anything() {
     let mut b = bench();
     let mut f = Fuzz::new(16550);
     let input = b.uart.input();
-    for _ in 0..500_000 {
+    for _ in 0..1_000_000 {
         f.ports(&mut b.uart, &[(0, 8)]);
         match f.below(8) {
             0 => f.time(&b.clock, &mut b.uart),

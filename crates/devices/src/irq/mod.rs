@@ -193,3 +193,6 @@ mod state {
         pub hpet_mode: bool,
     }
 }
+
+#[cfg(test)]
+mod tests;
