@@ -3,6 +3,7 @@
 //! This file only dispatches; one module a subcommand.
 
 mod apt;
+mod arm;
 mod guest;
 mod host;
 
@@ -20,12 +21,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Build and test for aarch64 Linux, from an x86-64 Debian
+    Arm(arm::Args),
     /// Fetch Debian kernels, build the guest userland, run a guest
     Guest(guest::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
+        Task::Arm(args) => arm::run(&args),
         Task::Guest(args) => guest::run(args),
     };
     result.unwrap_or_else(|error| {

@@ -147,6 +147,59 @@ impl Apt {
         Ok(file)
     }
 
+    /// The packages (`name:arch`) that installing `packages` would bring, with all that they depend on.
+    pub fn closure(&self, packages: &[&str]) -> Result<Vec<String>> {
+        let mut command = self.apt_get();
+        command
+            .args(["install", "--no-install-recommends", "--print-uris"])
+            .args(packages);
+        let text = host::output_text(&mut command).with_context(|| {
+            format!(
+                "the apt sources lack one of the packages {}",
+                packages.join(" ")
+            )
+        })?;
+        // 'URI' name_version_architecture.deb size hash
+        let file_names = text
+            .lines()
+            .filter(|line| line.starts_with('\''))
+            .filter_map(|line| line.split(' ').nth(1));
+        let names = file_names.filter_map(|file| {
+            let mut parts = file.strip_suffix(".deb")?.split('_');
+            let (name, _version, arch) = (parts.next()?, parts.next()?, parts.next()?);
+            Some(if arch == "all" {
+                name.to_owned()
+            } else {
+                format!("{name}:{arch}")
+            })
+        });
+        Ok(names.collect())
+    }
+
+    /// Downloads all of `packages` into `dir`, `release` naming the suite to prefer, if any.
+    pub fn download_all(
+        &self,
+        dir: &Path,
+        packages: &[String],
+        release: Option<&str>,
+    ) -> Result<()> {
+        host::make_dir(dir)?;
+        let mut command = self.apt_get();
+        command
+            .arg("-q")
+            .args(release.iter().flat_map(|suite| ["-t", suite]));
+        host::run(command.arg("download").args(packages).current_dir(dir))
+    }
+
+    /// The backports suite of the release.
+    pub fn backports(&self) -> Result<String> {
+        let text = fs::read_to_string(self.root.join("debian.sources"))?;
+        text.split_whitespace()
+            .find(|word| word.ends_with("-backports"))
+            .map(str::to_owned)
+            .context("the apt sources have no backports suite")
+    }
+
     fn apt_get(&self) -> Command {
         let mut command = self.tool("apt-get");
         command.args(["-q", "-y"]);
@@ -191,4 +244,10 @@ pub fn file_of(deb: &Path, pattern: &str) -> Result<Vec<u8>> {
         );
     }
     Ok(bytes)
+}
+
+/// Unpacks the whole package `deb` into `dir`.
+pub fn unpack(deb: &Path, dir: &Path) -> Result<()> {
+    host::make_dir(dir)?;
+    host::run(host::command("dpkg-deb").arg("-x").arg(deb).arg(dir))
 }

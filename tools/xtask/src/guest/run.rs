@@ -22,7 +22,8 @@ const LONGEST_ON_COMMAND_LINE: usize = 600;
 /// Boot a guest to a shell, or run one command in it
 #[derive(clap::Args)]
 pub struct Args {
-    /// The emulator: `ferry` (built, release), `qemu` (qemu-system-x86_64, the foreign proof), or a ferry binary
+    /// The emulator: `ferry` (the release build), `arm` (the aarch64 build under emulation), `qemu` (QEMU instead,
+    /// the foreign proof of our userland), or the path of a ferry
     #[arg(long, default_value = "ferry")]
     vm: String,
     /// Boot the i386 kernel and userland
@@ -156,7 +157,10 @@ fn emulator(
             .arg(initrd)
             .args(["-append", append]);
     } else {
-        command = Command::new(ferry(&args.vm)?);
+        command = match args.vm.as_str() {
+            "arm" => crate::arm::Toolchain::open()?.ferry()?,
+            vm => Command::new(ferry(vm)?),
+        };
         command.args([
             "run",
             "--no-reboot",
