@@ -394,6 +394,10 @@ impl Emit for Cpu {
     fn helper(&mut self, helper: Helper, i: &Insn) -> Result<(), Stop> {
         helpers::call(self, helper, i)
     }
+    #[inline(always)]
+    fn fence(&mut self) {
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+    }
 
     #[inline(always)]
     fn xmm(&mut self, r: u8) -> u128 {

@@ -11,6 +11,7 @@ mod mmu;
 mod phys;
 mod tlb;
 pub mod walk;
+mod wide;
 
 pub use mmu::{Mmu, Target};
 pub use phys::{Error, OutsideRam, Ram};

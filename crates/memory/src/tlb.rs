@@ -136,6 +136,63 @@ impl Tlb {
             .then(|| addr.wrapping_add(e.addend) as *mut u8)
     }
 
+    /// Copies `len` bytes from `from` to `to` as a loop over ascending addresses would. `false`, and nothing done, if one of the two is
+    /// not wholly in a page that the fast path serves, or if the loop would read what it wrote.
+    pub fn copy(&self, class: usize, from: u64, to: u64, len: usize) -> bool {
+        let (Some(from), Some(to)) = (
+            self.host(class, from, len, Access::Read),
+            self.host(class, to, len, Access::Write),
+        ) else {
+            return false;
+        };
+        let distance = (to as usize).wrapping_sub(from as usize);
+        if distance > 0 && distance < len {
+            return false;
+        }
+        // SAFETY: both tags match, so the module's invariant holds for `len` bytes at both places; they may overlap.
+        unsafe { std::ptr::copy(from, to, len) };
+        true
+    }
+
+    /// Writes `count` times `value` from `to` on, on the same terms.
+    pub fn fill_with<T: Uint>(&self, class: usize, to: u64, value: T, count: usize) -> bool {
+        let Some(to) = self.host(
+            class,
+            to,
+            count.saturating_mul(size_of::<T>()),
+            Access::Write,
+        ) else {
+            return false;
+        };
+        let bytes = value.u64().to_le_bytes();
+        if bytes[..size_of::<T>()].iter().all(|&b| b == bytes[0]) {
+            // SAFETY: as for `copy`.
+            unsafe { to.write_bytes(bytes[0], count * size_of::<T>()) };
+            return true;
+        }
+        for n in 0..count {
+            // SAFETY: as for `copy`; n is below `count`.
+            unsafe { to.cast::<T>().add(n).write_unaligned(value) };
+        }
+        true
+    }
+
+    /// The 16-byte kin of [`Tlb::compare_exchange`].
+    pub fn compare_exchange_16(
+        &self,
+        class: usize,
+        addr: u64,
+        old: u128,
+        new: u128,
+    ) -> Option<u128> {
+        if addr & 15 != 0 {
+            return None;
+        }
+        let at = self.host(class, addr, 16, Access::Write)?;
+        // SAFETY: the tag matches and the address is aligned to 16.
+        Some(unsafe { crate::wide::compare_exchange(at, old, new) })
+    }
+
     /// Fills the entry for `linear`'s page from a frame of RAM. `tags` says which accesses the fast path may serve.
     pub(crate) fn fill(
         &mut self,

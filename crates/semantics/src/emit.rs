@@ -338,6 +338,11 @@ pub trait Emit: Sized {
     /// Calls a helper: an instruction, or part of one, that every engine leaves to the processor's own code.
     fn helper(&mut self, helper: crate::table::Helper, i: &Insn) -> Result<(), Self::Stop>;
 
+    /// LFENCE, MFENCE, SFENCE: earlier loads and stores come before later ones. Nothing to do for an engine whose accesses are already
+    /// in order.
+    #[inline(always)]
+    fn fence(&mut self) {}
+
     // Vectors. MMX registers are vectors whose upper half is zero.
     fn xmm(&mut self, r: u8) -> Self::Vec;
     fn set_xmm(&mut self, r: u8, v: Self::Vec);

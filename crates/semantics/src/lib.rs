@@ -9,13 +9,19 @@
 //! instruction does, but for the helpers that the table names.
 
 pub mod arith;
+pub mod bit;
 pub mod control;
 pub mod emit;
+pub mod exchange;
 pub mod flags;
 pub mod fp;
+pub mod misc;
 pub mod mov;
+pub mod muldiv;
 pub mod operand;
+pub mod shift;
 pub mod stack;
+pub mod string;
 pub mod table;
 pub mod vector;
 

@@ -102,3 +102,94 @@ pub fn leave<E: Emit, W: Width>(e: &mut E, _: &Insn) -> Result<(), E::Stop> {
     e.set_reg::<W>(Gpr::RBP, v);
     Ok(())
 }
+
+/// PUSH Sreg. Wider pushes are zero-extended (Vol. 2B, PUSH).
+pub fn push_segment<E: Emit, W: Width>(e: &mut E, i: &Insn) -> Result<(), E::Stop> {
+    let v = e.selector(crate::misc::segment(i, 0));
+    let v = e.cast::<W16, W>(v);
+    push::<E, W>(e, v)
+}
+
+/// The linear addresses of `N` slots below the stack pointer, proved writable from the first push on.
+fn slots<E: Emit, W: Width, const N: usize>(
+    e: &mut E,
+) -> Result<([E::Val<W64>; N], E::Val<W64>), E::Stop> {
+    let mut sp = pointer(e);
+    let mut at = [sp; N];
+    for a in &mut at {
+        sp = moved(e, sp, -i64::from(W::BYTES));
+        *a = linear(e, Seg::Ss, sp, W::BYTES, Use::Write)?;
+        e.probe_write(Seg::Ss, *a, W::BYTES)?;
+    }
+    Ok((at, sp))
+}
+
+/// PUSHA, PUSHAD: all eight, rSP as it was before.
+pub fn pusha<E: Emit, W: Width>(e: &mut E, _: &Insn) -> Result<(), E::Stop> {
+    let (at, sp) = slots::<E, W, 8>(e)?;
+    for (r, a) in at.into_iter().enumerate() {
+        let v = e.reg::<W>(r as u8);
+        e.store::<W>(Seg::Ss, a, v)?;
+    }
+    set_pointer(e, sp);
+    Ok(())
+}
+
+/// POPA, POPAD: all but rSP.
+pub fn popa<E: Emit, W: Width>(e: &mut E, _: &Insn) -> Result<(), E::Stop> {
+    let mut sp = pointer(e);
+    let zero = e.imm::<W>(0);
+    let mut v = [zero; 8];
+    for v in v.iter_mut().rev() {
+        let a = linear(e, Seg::Ss, sp, W::BYTES, Use::Read)?;
+        *v = e.load::<W>(Seg::Ss, a)?;
+        sp = moved(e, sp, W::BYTES.into());
+    }
+    for (r, v) in v.into_iter().enumerate() {
+        if r as u8 != Gpr::RSP {
+            e.set_reg::<W>(r as u8, v);
+        }
+    }
+    set_pointer(e, sp);
+    Ok(())
+}
+
+/// ENTER: a frame of `imm16` bytes at nesting level `imm8` (Vol. 2A). Every push, and the new top, is probed before the first store.
+pub fn enter<E: Emit, W: Width>(e: &mut E, i: &Insn) -> Result<(), E::Stop> {
+    let bytes = crate::operand::immediate(i, 0) & 0xffff;
+    let level = crate::operand::immediate(i, 1) & 31;
+    let step = i64::from(W::BYTES);
+    let start = pointer(e);
+    let pushes = if level == 0 { 1 } else { level as i64 + 1 };
+    for k in 1..=pushes {
+        let sp = moved(e, start, -k * step);
+        let a = linear(e, Seg::Ss, sp, W::BYTES, Use::Write)?;
+        e.probe_write(Seg::Ss, a, W::BYTES)?;
+    }
+    let top = moved(e, start, -pushes * step - bytes as i64);
+    let a = linear(e, Seg::Ss, top, W::BYTES, Use::Write)?;
+    e.probe_write(Seg::Ss, a, W::BYTES)?;
+
+    let bp = e.reg::<W>(Gpr::RBP);
+    let frame = moved(e, start, -step);
+    let a = linear(e, Seg::Ss, frame, W::BYTES, Use::Write)?;
+    e.store::<W>(Seg::Ss, a, bp)?;
+    let old = e.reg::<W64>(Gpr::RBP);
+    for k in 1..level as i64 {
+        let from = moved(e, old, -k * step);
+        let a = linear(e, Seg::Ss, from, W::BYTES, Use::Read)?;
+        let v = e.load::<W>(Seg::Ss, a)?;
+        let to = moved(e, frame, -k * step);
+        let a = linear(e, Seg::Ss, to, W::BYTES, Use::Write)?;
+        e.store::<W>(Seg::Ss, a, v)?;
+    }
+    let temp = e.cast::<W64, W>(frame);
+    if level > 0 {
+        let to = moved(e, frame, -(level as i64) * step);
+        let a = linear(e, Seg::Ss, to, W::BYTES, Use::Write)?;
+        e.store::<W>(Seg::Ss, a, temp)?;
+    }
+    e.set_reg::<W>(Gpr::RBP, temp);
+    set_pointer(e, top);
+    Ok(())
+}

@@ -65,6 +65,7 @@ macro_rules! rows {
     (@class helper) => { $crate::table::Class::Helper };
 }
 
+mod general;
 mod helper;
 mod integer;
 
@@ -72,12 +73,13 @@ pub use helper::Helper;
 
 /// The row of `code`; `None` raises #UD.
 pub fn row<E: Emit>(code: Code) -> Option<Row<E>> {
-    integer::row::<E>(code)
+    integer::row::<E>(code).or_else(|| general::row::<E>(code))
 }
 
 /// All forms that exist.
 pub fn forms() -> impl Iterator<Item = (Code, Class, &'static str)> {
-    integer::FORMS
-        .iter()
+    [integer::FORMS, general::FORMS]
+        .into_iter()
+        .flatten()
         .flat_map(|&(codes, class, name)| codes.iter().map(move |&c| (c, class, name)))
 }

@@ -8,4 +8,26 @@ pub enum Helper {
     Cpuid,
     /// HLT.
     Hlt,
+
+    // General-purpose instructions.
+    /// REP MOVS: may do whole iterations, all but the last, where no one can tell it from the loop.
+    BulkMovs,
+    /// REP STOS: likewise.
+    BulkStos,
+    /// IN.
+    In,
+    /// OUT.
+    Out,
+    /// INS: one iteration; the count is the caller's.
+    Ins,
+    /// OUTS: one iteration; the count is the caller's.
+    Outs,
+    /// CMPXCHG16B.
+    Cmpxchg16b,
+    /// CRC32.
+    Crc32,
+    /// PUSHF, PUSHFD, PUSHFQ.
+    Pushf,
+    /// POPF, POPFD, POPFQ.
+    Popf,
 }
