@@ -12,9 +12,22 @@
 pub(crate) unsafe fn compare_exchange(at: *mut u8, old: u128, new: u128) -> u128 {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("cmpxchg16b") {
-        use std::sync::atomic::Ordering::SeqCst;
-        // SAFETY: the processor has the instruction; the pointer is the caller's promise.
-        return unsafe { std::arch::x86_64::cmpxchg16b(at.cast(), old, new, SeqCst, SeqCst) };
+        let (mut low, mut high) = (old as u64, (old >> 64) as u64);
+        // SAFETY: the processor has the instruction; the pointer is the caller's promise. RBX is the compiler's own and is given back.
+        unsafe {
+            std::arch::asm!(
+                "xchg rbx, {new_low}",
+                "lock cmpxchg16b [{at}]",
+                "mov rbx, {new_low}",
+                at = in(reg) at,
+                new_low = inout(reg) new as u64 => _,
+                in("rcx") (new >> 64) as u64,
+                inout("rax") low,
+                inout("rdx") high,
+                options(nostack),
+            );
+        }
+        return u128::from(high) << 64 | u128::from(low);
     }
     #[cfg(target_arch = "aarch64")]
     {
