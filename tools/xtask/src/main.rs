@@ -4,6 +4,7 @@
 
 mod apt;
 mod arm;
+mod check;
 mod guest;
 mod host;
 
@@ -23,6 +24,8 @@ struct Cli {
 enum Task {
     /// Build and test for aarch64 Linux, from an x86-64 Debian
     Arm(arm::Args),
+    /// Run what CI runs: formatting, lints, the code map, tests
+    Check(check::Args),
     /// Fetch Debian kernels, build the guest userland, run a guest
     Guest(guest::Args),
 }
@@ -30,6 +33,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Arm(args) => arm::run(&args),
+        Task::Check(args) => check::run(&args),
         Task::Guest(args) => guest::run(args),
     };
     result.unwrap_or_else(|error| {
