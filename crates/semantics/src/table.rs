@@ -68,17 +68,20 @@ macro_rules! rows {
 mod general;
 mod helper;
 mod integer;
+mod system;
 
 pub use helper::Helper;
 
 /// The row of `code`; `None` raises #UD.
 pub fn row<E: Emit>(code: Code) -> Option<Row<E>> {
-    integer::row::<E>(code).or_else(|| general::row::<E>(code))
+    integer::row::<E>(code)
+        .or_else(|| general::row::<E>(code))
+        .or_else(|| system::row::<E>(code))
 }
 
 /// All forms that exist.
 pub fn forms() -> impl Iterator<Item = (Code, Class, &'static str)> {
-    [integer::FORMS, general::FORMS]
+    [integer::FORMS, general::FORMS, system::FORMS]
         .into_iter()
         .flatten()
         .flat_map(|&(codes, class, name)| codes.iter().map(move |&c| (c, class, name)))

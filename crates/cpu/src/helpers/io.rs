@@ -61,6 +61,23 @@ pub fn check_permission(cpu: &mut Cpu, port: u16, size: AccessSize) -> Result<()
     Ok(())
 }
 
+/// Notes I/O breakpoints (DR7 kind 2 with CR4.DE) that an access to `bytes` ports hits (Vol. 3B, 17.2.5).
+fn match_breakpoints(cpu: &mut Cpu, port: u16, size: AccessSize) {
+    if cpu.dr[7] & 0xff == 0 || !cpu.mmu.paging.cr4.contains(arch::Cr4::DE) {
+        return;
+    }
+    for n in 0..4 {
+        let (enabled, kind) = (cpu.dr[7] >> (2 * n) & 3 != 0, cpu.dr[7] >> (16 + 4 * n) & 3);
+        let len = [1, 2, 8, 4][(cpu.dr[7] >> (18 + 4 * n) & 3) as usize];
+        let start = cpu.dr[n] & !(len - 1);
+        let (first, last) = (u64::from(port), u64::from(port) + size.bytes() - 1);
+        if enabled && kind == 2 && first < start + len && start <= last {
+            cpu.pending_debug |= 1 << n;
+            cpu.leave = true;
+        }
+    }
+}
+
 fn set_accumulator(cpu: &mut Cpu, size: AccessSize, v: u32) {
     match size {
         AccessSize::Byte => cpu.set_reg::<W8>(Gpr::RAX, v as u8),
@@ -73,6 +90,7 @@ fn set_accumulator(cpu: &mut Cpu, size: AccessSize, v: u32) {
 pub fn input(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     let (size, port) = (width(i.code), port(cpu, i, 1));
     check_permission(cpu, port, size)?;
+    match_breakpoints(cpu, port, size);
     let v = cpu.bus.port_read(port, size);
     set_accumulator(cpu, size, v);
     Ok(())
@@ -83,6 +101,7 @@ pub fn output(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     let (size, port) = (width(i.code), port(cpu, i, 0));
     check_permission(cpu, port, size)?;
     let v = cpu.gpr[usize::from(Gpr::RAX)] as u32 & size.mask() as u32;
+    match_breakpoints(cpu, port, size);
     cpu.bus.port_write(port, size, v);
     Err(Stop::End)
 }
@@ -121,6 +140,7 @@ pub fn input_string(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     check_permission(cpu, port, size)?;
     let a = string_address(cpu, i, Seg::Es, Gpr::RDI, size, Use::Write)?;
     cpu.probe_write(Seg::Es, a, size.bytes() as u32)?;
+    match_breakpoints(cpu, port, size);
     let v = cpu.bus.port_read(port, size);
     match size {
         AccessSize::Byte => cpu.store::<W8>(Seg::Es, a, v as u8)?,
@@ -142,6 +162,7 @@ pub fn output_string(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
         AccessSize::Word => cpu.load::<W16>(seg, a)?.into(),
         _ => cpu.load::<W32>(seg, a)?,
     };
+    match_breakpoints(cpu, port, size);
     cpu.bus.port_write(port, size, v);
     advance(cpu, i, Gpr::RSI, size);
     Ok(())

@@ -1,8 +1,18 @@
 //! Instructions of the table's class `helper`, one file per subject.
 
+pub(crate) mod access;
 mod bulk;
+mod control;
+mod cpuid;
+pub(crate) mod far;
+mod flags;
 mod general;
+mod interrupt;
 mod io;
+mod msr;
+pub(crate) mod segment;
+mod syscall;
+pub(crate) mod task;
 
 use crate::{Stop, state::Cpu};
 use decode::Insn;
@@ -11,11 +21,6 @@ use semantics::table::Helper;
 /// Runs a helper.
 pub fn call(cpu: &mut Cpu, helper: Helper, i: &Insn) -> Result<(), Stop> {
     match helper {
-        Helper::Cpuid => Err(arch::Fault::UD.into()),
-        Helper::Hlt => {
-            cpu.halted = true;
-            Err(Stop::End)
-        }
         Helper::BulkMovs => {
             bulk::movs(cpu, i);
             Ok(())
@@ -32,5 +37,52 @@ pub fn call(cpu: &mut Cpu, helper: Helper, i: &Insn) -> Result<(), Stop> {
         Helper::Crc32 => general::crc32(cpu, i),
         Helper::Pushf => general::pushf(cpu, i),
         Helper::Popf => general::popf(cpu, i),
+        Helper::MovToSegment => segment::mov_to_segment(cpu, i),
+        Helper::PopSegment => segment::pop_segment(cpu, i),
+        Helper::LoadFarPointer => segment::load_far_pointer(cpu, i),
+        Helper::Lldt => segment::lldt(cpu, i),
+        Helper::Ltr => segment::ltr(cpu, i),
+        Helper::Sldt => segment::sldt(cpu, i),
+        Helper::Str => segment::str(cpu, i),
+        Helper::LoadTable => segment::load_table(cpu, i),
+        Helper::StoreTable => segment::store_table(cpu, i),
+        Helper::LarLsl => segment::lar_lsl(cpu, i),
+        Helper::Verify => segment::verify(cpu, i),
+        Helper::Arpl => segment::arpl(cpu, i),
+        Helper::Swapgs => segment::swapgs(cpu, i),
+        Helper::SegmentBase => segment::segment_base(cpu, i),
+        Helper::JmpFar => far::jmp(cpu, i),
+        Helper::CallFar => far::call(cpu, i),
+        Helper::RetFar => far::ret(cpu, i),
+        Helper::IntN => interrupt::int_n(cpu, i),
+        Helper::Int3 => interrupt::int3(cpu, i),
+        Helper::Into => interrupt::into(cpu, i),
+        Helper::Int1 => interrupt::int1(cpu, i),
+        Helper::Iret => interrupt::iret(cpu, i),
+        Helper::Syscall => syscall::syscall(cpu, i),
+        Helper::Sysret => syscall::sysret(cpu, i),
+        Helper::Sysenter => syscall::sysenter(cpu, i),
+        Helper::Sysexit => syscall::sysexit(cpu, i),
+        Helper::MovFromCr => control::mov_from_cr(cpu, i),
+        Helper::MovToCr => control::mov_to_cr(cpu, i),
+        Helper::MovFromDr => control::mov_from_dr(cpu, i),
+        Helper::MovToDr => control::mov_to_dr(cpu, i),
+        Helper::Clts => control::clts(cpu, i),
+        Helper::Lmsw => control::lmsw(cpu, i),
+        Helper::Smsw => control::smsw(cpu, i),
+        Helper::Invlpg => control::invlpg(cpu, i),
+        Helper::Invpcid => control::invpcid(cpu, i),
+        Helper::InvalidateCaches => control::invalidate_caches(cpu, i),
+        Helper::Cli => flags::cli(cpu, i),
+        Helper::Sti => flags::sti(cpu, i),
+        Helper::ClacStac => flags::clac_stac(cpu, i),
+        Helper::Monitor => control::monitor(cpu, i),
+        Helper::Mwait => control::mwait(cpu, i),
+        Helper::Rdmsr => msr::rdmsr(cpu, i),
+        Helper::Wrmsr => msr::wrmsr(cpu, i),
+        Helper::TimeStamp => control::time_stamp(cpu, i),
+        Helper::Rdpmc => control::protection(cpu, i),
+        Helper::Cpuid => cpuid::cpuid(cpu, i),
+        Helper::Hlt => control::hlt(cpu, i),
     }
 }

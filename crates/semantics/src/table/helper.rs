@@ -30,4 +30,96 @@ pub enum Helper {
     Pushf,
     /// POPF, POPFD, POPFQ.
     Popf,
+
+    // System instructions, far transfers and segment registers.
+    /// MOV Sreg, r/m.
+    MovToSegment,
+    /// POP Sreg.
+    PopSegment,
+    /// LDS, LES, LSS, LFS, LGS.
+    LoadFarPointer,
+    /// LLDT.
+    Lldt,
+    /// LTR.
+    Ltr,
+    /// SLDT.
+    Sldt,
+    /// STR.
+    Str,
+    /// LGDT, LIDT.
+    LoadTable,
+    /// SGDT, SIDT.
+    StoreTable,
+    /// LAR, LSL.
+    LarLsl,
+    /// VERR, VERW.
+    Verify,
+    /// ARPL.
+    Arpl,
+    /// SWAPGS.
+    Swapgs,
+    /// RDFSBASE, RDGSBASE, WRFSBASE, WRGSBASE.
+    SegmentBase,
+    /// JMP far.
+    JmpFar,
+    /// CALL far.
+    CallFar,
+    /// RET far.
+    RetFar,
+    /// INT n.
+    IntN,
+    /// INT3.
+    Int3,
+    /// INTO.
+    Into,
+    /// INT1.
+    Int1,
+    /// IRET, IRETD, IRETQ.
+    Iret,
+    /// SYSCALL.
+    Syscall,
+    /// SYSRET.
+    Sysret,
+    /// SYSENTER.
+    Sysenter,
+    /// SYSEXIT.
+    Sysexit,
+    /// MOV r, CRn.
+    MovFromCr,
+    /// MOV CRn, r.
+    MovToCr,
+    /// MOV r, DRn.
+    MovFromDr,
+    /// MOV DRn, r.
+    MovToDr,
+    /// CLTS.
+    Clts,
+    /// LMSW.
+    Lmsw,
+    /// SMSW.
+    Smsw,
+    /// INVLPG.
+    Invlpg,
+    /// INVPCID.
+    Invpcid,
+    /// INVD, WBINVD.
+    InvalidateCaches,
+    /// CLI.
+    Cli,
+    /// STI.
+    Sti,
+    /// CLAC, STAC.
+    ClacStac,
+    /// MONITOR.
+    Monitor,
+    /// MWAIT.
+    Mwait,
+    /// RDMSR.
+    Rdmsr,
+    /// WRMSR.
+    Wrmsr,
+    /// RDTSC, RDTSCP.
+    TimeStamp,
+    /// RDPMC.
+    Rdpmc,
 }
