@@ -13,3 +13,4 @@ pub mod moo;
 pub mod native;
 pub mod rng;
 pub mod undefined;
+pub mod vectors;

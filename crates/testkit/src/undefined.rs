@@ -180,7 +180,6 @@ const APPROXIMATE: &[M] = &[M::Rcpps, M::Rcpss, M::Rsqrtps, M::Rsqrtss];
 /// What is open after `i` ran on `case`; `after` is what the host made of it.
 pub fn open(case: &Case, i: &Instruction, after: &Outcome) -> Open {
     let m = i.mnemonic();
-    let (count, width) = count(case, i);
     let mut open = Open {
         flags: 0,
         fsw: 0,
@@ -189,20 +188,7 @@ pub fn open(case: &Case, i: &Instruction, after: &Outcome) -> Open {
         memory: Vec::new(),
     };
     if after.fault.is_none() {
-        for &(list, when, flags, _) in FLAGS {
-            let applies = match when {
-                When::Always => true,
-                When::Shifted => count != 0,
-                When::Multiple => count > 1,
-                When::Wide => count >= width,
-                When::Beyond => count > width,
-            };
-            if applies && list.contains(&m) {
-                open.flags |= flags;
-                // SHLD, SHRD: the destination is undefined too.
-                open.destination |= when == When::Beyond;
-            }
-        }
+        (open.flags, open.destination) = flags(i, case.state.gpr[1] as u8);
     }
     if is_x87(i) && !CONDITIONS.contains(&m) {
         open.fsw |= C0 | C2 | C3;
@@ -250,8 +236,29 @@ pub fn operand_address(case: &Case, i: &Instruction) -> Option<u64> {
     Some(linear(case, &m))
 }
 
+/// Flags that `i` leaves undefined when CL is `cl`, and whether its destination is undefined too.
+pub fn flags(i: &Instruction, cl: u8) -> (u64, bool) {
+    let (count, width) = count(i, cl);
+    let mut open = (0, false);
+    for &(list, when, flags, _) in FLAGS {
+        let applies = match when {
+            When::Always => true,
+            When::Shifted => count != 0,
+            When::Multiple => count > 1,
+            When::Wide => count >= width,
+            When::Beyond => count > width,
+        };
+        if applies && list.contains(&i.mnemonic()) {
+            open.0 |= flags;
+            // SHLD, SHRD: the destination is undefined too.
+            open.1 |= when == When::Beyond;
+        }
+    }
+    open
+}
+
 /// The masked count of a shift or rotate and its width in bits; (1, 64) for others.
-fn count(case: &Case, i: &Instruction) -> (u64, u64) {
+fn count(i: &Instruction, cl: u8) -> (u64, u64) {
     if !FLAGS
         .iter()
         .any(|(list, when, ..)| *when == When::Multiple && list.contains(&i.mnemonic()))
@@ -260,7 +267,7 @@ fn count(case: &Case, i: &Instruction) -> (u64, u64) {
     }
     let last = i.op_count() - 1;
     let raw = if i.op_kind(last) == OpKind::Register {
-        case.state.gpr[1] & 0xff
+        u64::from(cl)
     } else {
         i.immediate(last)
     };
