@@ -8,6 +8,7 @@
 
 pub mod case;
 pub mod compare;
+pub mod evaluator;
 pub mod generate;
 pub mod moo;
 pub mod native;

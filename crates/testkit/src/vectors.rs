@@ -32,8 +32,10 @@ pub trait RealMode {
     fn load(&mut self, regs: &[u16; 14], ram: &[(u32, u8)]);
     /// Run until HLT; `Err` says why it did not come to that.
     fn run(&mut self) -> Result<(), String>;
-    /// The registers now.
+    /// The registers now, without FLAGS.
     fn regs(&self) -> [u16; 14];
+    /// FLAGS now.
+    fn flags(&mut self) -> u16;
     /// A byte of RAM now.
     fn byte(&self, addr: u32) -> u8;
 }
@@ -121,7 +123,8 @@ pub fn judge(t: &Test, cpu: &mut dyn RealMode) -> Verdict {
     if let Err(why) = ran {
         let _ = write!(text, "{why}; ");
     }
-    let now = cpu.regs();
+    let mut now = cpu.regs();
+    now[reg::FLAGS] = cpu.flags();
     for (n, name) in REGISTERS.iter().enumerate() {
         let mask = if n == reg::FLAGS { !open } else { u16::MAX };
         let want = t.last.regs[n].unwrap_or(regs[n]);
