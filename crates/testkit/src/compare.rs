@@ -239,7 +239,7 @@ pub fn disassemble(i: &Instruction) -> String {
 }
 
 /// All that is worth knowing about a mismatch, and the line that shows it again.
-pub fn describe(case: &Case, i: &Instruction, differences: &[Difference]) -> String {
+pub fn describe(case: &Case, i: &Instruction, differences: &[Difference], options: &str) -> String {
     let mut s = String::new();
     let bytes: Vec<String> = case.code.iter().map(|b| format!("{b:02x}")).collect();
     let _ = writeln!(
@@ -309,7 +309,7 @@ pub fn describe(case: &Case, i: &Instruction, differences: &[Difference]) -> Str
     }
     let _ = writeln!(
         s,
-        "  again: cargo xtask insn-diff --seed {} --only {}",
+        "  again: cargo xtask insn-diff --seed {} --only {}{options}",
         case.seed, case.index
     );
     s
@@ -356,8 +356,12 @@ pub struct Plan {
     pub first: u64,
     /// Number of cases.
     pub count: u64,
-    /// Only rows whose name contains this.
-    pub filter: Option<String>,
+    /// Which rows.
+    pub keep: fn(Code, &str) -> bool,
+    /// The second argument of `keep`.
+    pub filter: String,
+    /// What to add to the line that shows a mismatch again.
+    pub options: String,
     /// How many mismatches to describe; of each row at most a few.
     pub show: usize,
 }
@@ -367,11 +371,7 @@ const BATCH: u64 = 4096;
 /// Run `plan` on the host and in `engine`.
 pub fn run(plan: &Plan, engine: &mut dyn Engine) -> Result<Report, Unavailable> {
     let mut native = Native::new()?;
-    let keep = |code: Code| {
-        plan.filter
-            .as_ref()
-            .is_none_or(|f| format!("{code:?}").contains(f.as_str()))
-    };
+    let keep = |code: Code| (plan.keep)(code, &plan.filter);
     let mut generator = Generator::with_filter(plan.seed, keep);
     let mut report = Report::default();
     let end = plan.first + plan.count;
@@ -428,7 +428,9 @@ fn judge(
         .or_insert((0, case.index));
     entry.0 += 1;
     if entry.0 <= 2 && report.shown.len() < plan.show {
-        report.shown.push(describe(case, i, &differences));
+        report
+            .shown
+            .push(describe(case, i, &differences, &plan.options));
     }
 }
 
@@ -459,7 +461,9 @@ mod tests {
             seed: 5,
             first: 0,
             count: 30_000,
-            filter: None,
+            keep: |_, _| true,
+            filter: String::new(),
+            options: String::new(),
             show: 5,
         };
         let report = run(&plan, &mut Twin(native)).expect("the oracle starts");

@@ -11,7 +11,10 @@ fn vectors_80286() {
         println!("skipped: no vectors beside the repository, and FERRY_VECTORS names none");
         return;
     };
-    let mut files: Vec<_> = std::fs::read_dir(folder.join("80286")).expect("the folder lists").map(|e| e.expect("an entry").path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder.join("80286"))
+        .expect("the folder lists")
+        .map(|e| e.expect("an entry").path())
+        .collect();
     files.retain(|p| p.extension().is_some_and(|e| e == "gz"));
     files.sort();
     let mut cpu = Real::new();
@@ -19,7 +22,11 @@ fn vectors_80286() {
     let mut excluded: BTreeMap<Rule, u32> = BTreeMap::new();
     let mut failed: BTreeMap<String, (u32, String)> = BTreeMap::new();
     for path in &files {
-        let file = path.file_name().unwrap_or_default().to_string_lossy().replace(".MOO.gz", "");
+        let file = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .replace(".MOO.gz", "");
         for t in moo::read(path).expect("a readable file") {
             total += 1;
             match judge(&t, &mut cpu) {
@@ -37,6 +44,10 @@ fn vectors_80286() {
     }
     let out: u32 = excluded.values().sum();
     println!("{passed} of {total} pass; {out} excluded: {excluded:?}");
-    assert!(failed.is_empty(), "{} files have failing tests", failed.len());
+    assert!(
+        failed.is_empty(),
+        "{} files have failing tests",
+        failed.len()
+    );
     assert!(out * 100 < total, "too many exclusions");
 }

@@ -7,6 +7,7 @@ mod arm;
 mod check;
 mod guest;
 mod host;
+mod insn_diff;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,8 @@ enum Task {
     Check(check::Args),
     /// Fetch Debian kernels, build the guest userland, run a guest
     Guest(guest::Args),
+    /// Compare user-mode instructions with the host's CPU
+    InsnDiff(insn_diff::Args),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Task::Arm(args) => arm::run(&args),
         Task::Check(args) => check::run(&args),
         Task::Guest(args) => guest::run(args),
+        Task::InsnDiff(args) => insn_diff::run(args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("xtask: error: {error:#}");

@@ -5,7 +5,10 @@
 
 pub mod real;
 
-use crate::case::{self, Access, Bits, CHUNK, Case, Chunk, Fault, LDT, LdtEntry, Outcome, REGIONS, SegKind, pattern, sreg};
+use crate::case::{
+    self, Access, Bits, CHUNK, Case, Chunk, Fault, LDT, LdtEntry, Outcome, REGIONS, SegKind,
+    pattern, sreg,
+};
 use crate::compare::Engine;
 use arch::{Cr0, Cr4, Descriptor, Efer, Exception, GuestPhys, Segment};
 use bus::clock::{Clock, Pace};
@@ -56,7 +59,9 @@ fn processor(bytes: u64) -> (Box<Cpu>, Arc<Ram>) {
     let attention = Arc::new(Attention::default());
     let parts = Parts {
         ram: ram.clone(),
-        bus: Arc::new(Bus::new(Clock::new(Pace::Instructions { ns_per_1024: 1024 }))),
+        bus: Arc::new(Bus::new(Clock::new(Pace::Instructions {
+            ns_per_1024: 1024,
+        }))),
         apic: Arc::new(NoApic),
         attention: attention.clone(),
         stop: StopRequest::new(vec![attention]),
@@ -83,7 +88,12 @@ const TSS_SELECTOR: u16 = 0x40;
 const KERNEL_CS: u16 = 0x10;
 
 const fn descriptor(base: u64, limit: u64, kind: u64, flags: u64) -> u64 {
-    (limit & 0xffff) | (base & 0xff_ffff) << 16 | kind << 40 | (limit >> 16 & 0xf) << 48 | flags << 52 | (base >> 24 & 0xff) << 56
+    (limit & 0xffff)
+        | (base & 0xff_ffff) << 16
+        | kind << 40
+        | (limit >> 16 & 0xf) << 48
+        | flags << 52
+        | (base >> 24 & 0xff) << 56
 }
 
 /// Linux's GDT as far as user mode can tell: arch/x86/include/asm/segment.h.
@@ -107,7 +117,12 @@ fn ldt_descriptor(e: &LdtEntry) -> u64 {
     };
     let kind = if e.present { kind } else { kind & !0x80 };
     // Linux sets AVL from `useable`.
-    descriptor(u64::from(e.base), u64::from(e.limit), kind, u64::from(e.pages) << 3 | u64::from(e.big) << 2 | 1)
+    descriptor(
+        u64::from(e.base),
+        u64::from(e.limit),
+        kind,
+        u64::from(e.pages) << 3 | u64::from(e.big) << 2 | 1,
+    )
 }
 
 /// The evaluator with its world.
@@ -129,7 +144,7 @@ impl Default for Evaluator {
 impl Evaluator {
     /// Build the guest.
     pub fn new() -> Self {
-        let (cpu, ram) = processor(RAM_BYTES);
+        let (mut cpu, ram) = processor(RAM_BYTES);
         let put = |at: u64, bytes: &[u8]| ram.write(GuestPhys(at), bytes).expect("inside RAM");
         let words = |at: u64, words: &[u64]| {
             for (n, w) in words.iter().enumerate() {
@@ -137,9 +152,16 @@ impl Evaluator {
             }
         };
         words(GDT_AT, &GDT);
-        let system = |base: u64, limit: u64, kind: u64| [descriptor(base, limit, kind, 0), base >> 32];
-        words(GDT_AT + u64::from(TSS_SELECTOR), &system(KERNEL + TSS_AT, 0x67, 0x8b));
-        words(GDT_AT + u64::from(LDT_SELECTOR), &system(KERNEL + LDT_AT, LDT.len() as u64 * 8 - 1, 0x82));
+        let system =
+            |base: u64, limit: u64, kind: u64| [descriptor(base, limit, kind, 0), base >> 32];
+        words(
+            GDT_AT + u64::from(TSS_SELECTOR),
+            &system(KERNEL + TSS_AT, 0x67, 0x8b),
+        );
+        words(
+            GDT_AT + u64::from(LDT_SELECTOR),
+            &system(KERNEL + LDT_AT, LDT.len() as u64 * 8 - 1, 0x82),
+        );
         for (n, e) in LDT.iter().enumerate() {
             if let Some(e) = e {
                 words(LDT_AT + 8 * n as u64, &[ldt_descriptor(e)]);
@@ -150,9 +172,21 @@ impl Evaluator {
         for vector in 0..256 {
             let to = KERNEL + HANDLER_AT + 16 * vector;
             // A 64-bit interrupt gate of DPL 3.
-            words(IDT_AT + 16 * vector, &[(to & 0xffff) | u64::from(KERNEL_CS) << 16 | 0xee << 40 | (to >> 16 & 0xffff) << 48, to >> 32]);
+            words(
+                IDT_AT + 16 * vector,
+                &[
+                    (to & 0xffff)
+                        | u64::from(KERNEL_CS) << 16
+                        | 0xee << 40
+                        | (to >> 16 & 0xffff) << 48,
+                    to >> 32,
+                ],
+            );
         }
-        let mut tables = Tables { ram: ram.clone(), next: TABLES + 0x1000 };
+        let mut tables = Tables {
+            ram: ram.clone(),
+            next: TABLES + 0x1000,
+        };
         for page in (0..0x10_000).step_by(0x1000) {
             tables.map(KERNEL + page, page, 0x63);
         }
@@ -168,10 +202,21 @@ impl Evaluator {
             }
             at += r.len as u64;
         }
-        let pristine: Vec<u8> = REGIONS.iter().flat_map(|r| (r.base..r.base + r.len as u64).map(pattern)).collect();
+        let pristine: Vec<u8> = REGIONS
+            .iter()
+            .flat_map(|r| (r.base..r.base + r.len as u64).map(pattern))
+            .collect();
         put(WORLD, &pristine);
         let boot = boot_state();
-        Self { cpu, ram, before: pristine.clone(), after: pristine.clone(), pristine, boot }
+        cpu.set_boot_state(&boot);
+        Self {
+            cpu,
+            ram,
+            before: pristine.clone(),
+            after: pristine.clone(),
+            pristine,
+            boot,
+        }
     }
 
     /// The processor, for a look at its counters.
@@ -183,14 +228,18 @@ impl Evaluator {
         let Some(at) = offset(addr) else { return };
         let end = (at + bytes.len()).min(self.before.len());
         self.before[at..end].copy_from_slice(&bytes[..end - at]);
-        let _ = self.ram.write(GuestPhys(WORLD + at as u64), &bytes[..end - at]);
+        let _ = self
+            .ram
+            .write(GuestPhys(WORLD + at as u64), &bytes[..end - at]);
     }
 
     fn unlay(&mut self, addr: u64, len: usize) {
         let Some(at) = offset(addr) else { return };
         let end = (at + len).min(self.before.len());
         self.before[at..end].copy_from_slice(&self.pristine[at..end]);
-        let _ = self.ram.write(GuestPhys(WORLD + at as u64), &self.pristine[at..end]);
+        let _ = self
+            .ram
+            .write(GuestPhys(WORLD + at as u64), &self.pristine[at..end]);
     }
 
     fn load(&mut self, case: &Case) {
@@ -215,7 +264,7 @@ impl Evaluator {
     }
 
     /// The end of INTO: the gate was taken, and the frame tells where user mode was left.
-    fn from_gate(&mut self) -> Option<Fault> {
+    fn take_from_gate(&mut self) -> Option<Fault> {
         if self.cpu.cpl == 3 {
             return None;
         }
@@ -229,7 +278,11 @@ impl Evaluator {
         self.cpu.seg[sreg::SS] = segment(ss as u16);
         self.cpu.cpl = 3;
         self.cpu.set_rflags(flags);
-        Some(Fault { vector, error: 0, cr2: 0 })
+        Some(Fault {
+            vector,
+            error: 0,
+            cr2: 0,
+        })
     }
 
     fn collect(&mut self) -> Vec<Chunk> {
@@ -238,9 +291,15 @@ impl Evaluator {
         let mut at = 0;
         for r in &REGIONS {
             for chunk in (at..at + r.len).step_by(CHUNK) {
-                let (was, now) = (&self.before[chunk..chunk + CHUNK], &self.after[chunk..chunk + CHUNK]);
+                let (was, now) = (
+                    &self.before[chunk..chunk + CHUNK],
+                    &self.after[chunk..chunk + CHUNK],
+                );
                 if was != now {
-                    changed.push(Chunk { addr: r.base + (chunk - at) as u64, bytes: std::array::from_fn(|i| now[i]) });
+                    changed.push(Chunk {
+                        addr: r.base + (chunk - at) as u64,
+                        bytes: std::array::from_fn(|i| now[i]),
+                    });
                     let _ = self.ram.write(GuestPhys(WORLD + chunk as u64), was);
                 }
             }
@@ -265,13 +324,21 @@ impl Engine for Evaluator {
                 Ok(()) if self.cpu.rip == case.state.rip => {}
                 Ok(()) => break,
                 Err(f) => {
-                    let cr2 = if f.exception == Exception::PF { self.cpu.cr2 } else { 0 };
-                    fault = Some(Fault { vector: f.exception as u8, error: f.error_code, cr2 });
+                    let cr2 = if f.exception == Exception::PF {
+                        self.cpu.cr2
+                    } else {
+                        0
+                    };
+                    fault = Some(Fault {
+                        vector: f.exception as u8,
+                        error: f.error_code,
+                        cr2,
+                    });
                     break;
                 }
             }
         }
-        fault = fault.or_else(|| self.from_gate());
+        fault = fault.or_else(|| self.take_from_gate());
         let mem = self.collect();
         for p in &case.mem {
             self.unlay(p.addr, p.bytes.len());
@@ -280,7 +347,13 @@ impl Engine for Evaluator {
         let cpu = &mut self.cpu;
         let mut fx = [0; 512];
         store_fpu(&cpu.fpu, &mut fx);
-        let state = case::State { gpr: cpu.gpr, rip: cpu.rip, rflags: cpu.rflags(), seg: std::array::from_fn(|n| cpu.seg[n].selector), fx };
+        let state = case::State {
+            gpr: cpu.gpr,
+            rip: cpu.rip,
+            rflags: cpu.rflags(),
+            seg: std::array::from_fn(|n| cpu.seg[n].selector),
+            fx,
+        };
         self.restore_mode();
         Outcome { state, fault, mem }
     }
@@ -290,7 +363,10 @@ impl Evaluator {
     /// User mode cannot change control registers; but should a bug let it, the next case starts clean.
     fn restore_mode(&mut self) {
         let p = &self.cpu.mmu.paging;
-        if p.cr3 != self.boot.cr3 || p.cr0.bits() != self.boot.cr0 || self.cpu.gdtr.base != self.boot.gdtr.0 {
+        if p.cr3 != self.boot.cr3
+            || p.cr0.bits() != self.boot.cr0
+            || self.cpu.gdtr.base != self.boot.gdtr.0
+        {
             self.cpu.set_boot_state(&self.boot);
         }
     }
@@ -311,15 +387,30 @@ fn offset(addr: u64) -> Option<usize> {
 /// A segment register as loading `selector` leaves it.
 fn segment(selector: u16) -> Segment {
     let raw = match selector {
-        0..=3 => return Segment { selector, ..Segment::default() },
-        s if s & 4 != 0 => LDT.get(usize::from(s >> 3)).copied().flatten().as_ref().map_or(0, ldt_descriptor),
+        0..=3 => {
+            return Segment {
+                selector,
+                ..Segment::default()
+            };
+        }
+        s if s & 4 != 0 => LDT
+            .get(usize::from(s >> 3))
+            .copied()
+            .flatten()
+            .as_ref()
+            .map_or(0, ldt_descriptor),
         s => GDT.get(usize::from(s >> 3)).copied().unwrap_or(0),
     };
     Segment::from_descriptor(selector, Descriptor(raw))
 }
 
 fn boot_state() -> BootState {
-    let system = |base: u64, limit: u32, selector: u16, attributes: u16| Segment { base, limit, selector, attributes };
+    let system = |base: u64, limit: u32, selector: u16, attributes: u16| Segment {
+        base,
+        limit,
+        selector,
+        attributes,
+    };
     let data = segment(case::USER_DS);
     BootState {
         gpr: [0; 16],
@@ -336,7 +427,12 @@ fn boot_state() -> BootState {
         fs: data,
         gs: data,
         tr: system(KERNEL + TSS_AT, 0x67, TSS_SELECTOR, 0x8b),
-        ldtr: system(KERNEL + LDT_AT, LDT.len() as u32 * 8 - 1, LDT_SELECTOR, 0x82),
+        ldtr: system(
+            KERNEL + LDT_AT,
+            LDT.len() as u32 * 8 - 1,
+            LDT_SELECTOR,
+            0x82,
+        ),
         gdtr: (KERNEL + GDT_AT, 0x57),
         idtr: (KERNEL + IDT_AT, 0xfff),
     }
@@ -354,7 +450,11 @@ impl Tables {
         for level in (1..4).rev() {
             let at = table + (linear >> (12 + 9 * level) & 0x1ff) * 8;
             let entry = self.ram.load::<u64>(GuestPhys(at)).expect("inside RAM");
-            table = if entry & 1 != 0 { entry & !0xfff } else { self.add(at) };
+            table = if entry & 1 != 0 {
+                entry & !0xfff
+            } else {
+                self.add(at)
+            };
         }
         self.put(table + (linear >> 12 & 0x1ff) * 8, physical | bits);
     }
@@ -367,7 +467,9 @@ impl Tables {
     }
 
     fn put(&self, at: u64, value: u64) {
-        self.ram.write(GuestPhys(at), &value.to_le_bytes()).expect("inside RAM");
+        self.ram
+            .write(GuestPhys(at), &value.to_le_bytes())
+            .expect("inside RAM");
     }
 }
 

@@ -32,18 +32,34 @@ impl Real {
     /// A processor with 16 MiB.
     pub fn new() -> Self {
         let (cpu, ram) = processor(RAM_BYTES);
-        Self { cpu, ram, dirty: Vec::new(), clean: vec![0; RAM_BYTES as usize] }
+        Self {
+            cpu,
+            ram,
+            dirty: Vec::new(),
+            clean: vec![0; RAM_BYTES as usize],
+        }
     }
 
     /// Forget all memory: after a test that may have written anywhere.
     pub fn scrub(&mut self) {
         let _ = self.ram.write(GuestPhys(0), &self.clean[..0xa_0000]);
-        let _ = self.ram.write(GuestPhys(0x10_0000), &self.clean[0x10_0000..]);
+        let _ = self
+            .ram
+            .write(GuestPhys(0x10_0000), &self.clean[0x10_0000..]);
     }
 }
 
 /// Registers of [`REGISTERS`] that are general, with their encodings.
-const GPR: [(usize, usize); 8] = [(0, 0), (1, 3), (2, 1), (3, 2), (8, 4), (9, 5), (10, 6), (11, 7)];
+const GPR: [(usize, usize); 8] = [
+    (0, 0),
+    (1, 3),
+    (2, 1),
+    (3, 2),
+    (8, 4),
+    (9, 5),
+    (10, 6),
+    (11, 7),
+];
 const SEG: [(usize, Seg); 4] = [(reg::CS, Seg::Cs), (5, Seg::Ss), (6, Seg::Ds), (7, Seg::Es)];
 
 impl RealMode for Real {
@@ -62,7 +78,11 @@ impl RealMode for Real {
             cpu.gpr[to] = regs[from].into();
         }
         for (from, to) in SEG {
-            let attributes = if to == Seg::Cs { Segment::REAL_CODE } else { Segment::REAL_DATA };
+            let attributes = if to == Seg::Cs {
+                Segment::REAL_CODE
+            } else {
+                Segment::REAL_DATA
+            };
             cpu.seg[to as usize] = Segment::real(regs[from], attributes);
         }
         cpu.idtr.base = 0;

@@ -1,0 +1,155 @@
+//! `cargo xtask insn-diff`: user-mode instructions on the host's CPU against Ferry's engines.
+//!
+//! The work is `testkit`'s; here are the arguments, the threads and the summary.
+
+use anyhow::{Result, bail};
+use clap::{Args as ClapArgs, ValueEnum};
+use decode::Code;
+use std::collections::HashSet;
+use std::process::ExitCode;
+use std::sync::{LazyLock, mpsc};
+use std::time::Instant;
+use testkit::compare::{Plan, Report, run as run_plan};
+use testkit::evaluator::Evaluator;
+use testkit::native::Unavailable;
+
+/// Run random user-mode instructions on the host's CPU and in an engine, and compare
+#[derive(ClapArgs)]
+pub struct Args {
+    /// How many cases
+    #[arg(long, default_value_t = 100_000)]
+    cases: u64,
+    /// Which cases: the same seed makes the same ones
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The engine to test
+    #[arg(long, value_enum, default_value_t = Engine::Eval)]
+    engine: Engine,
+    /// Run this one case
+    #[arg(long, value_name = "INDEX")]
+    only: Option<u64>,
+    /// Start at this case
+    #[arg(long, default_value_t = 0, value_name = "INDEX")]
+    first: u64,
+    /// Only instruction forms whose name (iced's `Code`) contains one of these, separated by commas. Other cases than without it
+    #[arg(long, default_value = "", value_name = "NAMES")]
+    filter: String,
+    /// Only forms that the instruction table has
+    #[arg(long)]
+    rows: bool,
+    /// How many mismatches to describe
+    #[arg(long, default_value_t = 10)]
+    show: usize,
+    /// Threads, each with a child process
+    #[arg(long, default_value_t = std::thread::available_parallelism().map_or(1, |n| n.get() as u64))]
+    threads: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Engine {
+    /// The evaluator
+    Eval,
+}
+
+fn named(code: Code, filter: &str) -> bool {
+    let name = format!("{code:?}");
+    filter.split(',').any(|part| name.contains(part))
+}
+
+fn named_row(code: Code, filter: &str) -> bool {
+    static ROWS: LazyLock<HashSet<Code>> =
+        LazyLock::new(|| semantics::table::forms().map(|f| f.0).collect());
+    named(code, filter) && ROWS.contains(&code)
+}
+
+/// Run, print, and tell by the status whether all was equal.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let Engine::Eval = args.engine;
+    let (first, count) = args
+        .only
+        .map_or((args.first, args.cases), |index| (index, 1));
+    let keep = if args.rows { named_row } else { named };
+    let mut options = String::new();
+    if !args.filter.is_empty() {
+        options += &format!(" --filter {}", args.filter);
+    }
+    if args.rows {
+        options += " --rows";
+    }
+    let plan = Plan {
+        seed: args.seed,
+        first,
+        count,
+        keep,
+        filter: args.filter,
+        options,
+        show: args.show,
+    };
+    let start = Instant::now();
+    let report = match spread(&plan, args.threads.max(1)) {
+        Ok(report) => report,
+        Err(Unavailable::Host) => {
+            println!("insn-diff skipped: {}", Unavailable::Host);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(error) => bail!("no native oracle: {error}"),
+    };
+    print(&report, &plan, start);
+    Ok(if report.mismatches == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Cut the plan into slices that the threads take by turns.
+fn spread(plan: &Plan, threads: u64) -> Result<Report, Unavailable> {
+    const SLICE: u64 = 1 << 15;
+    let (sender, receiver) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let sender = sender.clone();
+            scope.spawn(move || {
+                let mut evaluator = Evaluator::new();
+                let mut first = plan.first + thread * SLICE;
+                while first < plan.first + plan.count {
+                    let count = SLICE.min(plan.first + plan.count - first);
+                    let slice = Plan {
+                        first,
+                        count,
+                        ..plan.clone()
+                    };
+                    if sender.send(run_plan(&slice, &mut evaluator)).is_err() {
+                        return;
+                    }
+                    first += threads * SLICE;
+                }
+            });
+        }
+        drop(sender);
+        let mut all = Report::default();
+        for report in receiver {
+            all.merge(report?);
+        }
+        Ok(all)
+    })
+}
+
+fn print(report: &Report, plan: &Plan, start: Instant) {
+    for text in report.shown.iter().take(plan.show) {
+        println!("{text}");
+    }
+    if !report.by_code.is_empty() {
+        println!("mismatches by form, with the first case of each:");
+        let mut rows: Vec<_> = report.by_code.iter().collect();
+        rows.sort_by_key(|(_, (n, _))| std::cmp::Reverse(*n));
+        for (code, (n, first)) in rows {
+            println!("{n:8}  {code}  --only {first}");
+        }
+    }
+    for (why, n) in &report.lost {
+        println!("{n:8}  not judged: {why}");
+    }
+    println!("seed {}, {:.1} s", plan.seed, start.elapsed().as_secs_f64());
+    println!("{} cases, {} mismatches", report.cases, report.mismatches);
+}
