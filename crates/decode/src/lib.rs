@@ -38,7 +38,21 @@ pub fn decode(bytes: &[u8], mode: Mode) -> Result<Insn, Undecodable> {
         }
         i = nop;
     }
+    if i.code() == Code::Pause && mode.code() == arch::Size::B64 && rex_b(bytes) {
+        // F3 and REX.B before 90: the exchange with R8 wins on processors, F3 is ignored. iced sees PAUSE.
+        let plain: Vec<u8> = bytes
+            .iter()
+            .map(|&b| if b == 0xf3 { 0x3e } else { b })
+            .collect();
+        i = iced(&plain, mode, 0)?;
+    }
     Ok(lower(&i, mode))
+}
+
+/// Whether the byte before the opcode of a one-byte NOP is a REX prefix with B.
+fn rex_b(bytes: &[u8]) -> bool {
+    let opcode = bytes.iter().position(|&b| b == 0x90).unwrap_or(0);
+    bytes[..opcode].last().is_some_and(|b| b & 0xf1 == 0x41)
 }
 
 /// TZCNT, LZCNT and WBNOINVD are BSF, BSR and WBINVD on processors without those extensions.
@@ -168,7 +182,12 @@ fn segment(r: Register) -> Option<Seg> {
 
 fn register(r: Register) -> Operand {
     use Register as R;
-    let n = r.number() as u8;
+    // Byte registers have numbers of their own in iced: 8 is SPL there. The encoding is that of the register they are part of.
+    let n = if r.is_gpr8() && !matches!(r, R::AH | R::CH | R::DH | R::BH) {
+        r.full_register().number() as u8
+    } else {
+        r.number() as u8
+    };
     match r {
         R::AH | R::CH | R::DH | R::BH => Operand::GprHigh(n & 3),
         _ if r.is_gpr() => Operand::Gpr(n),

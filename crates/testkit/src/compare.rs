@@ -20,6 +20,8 @@ pub const GPR: [&str; 16] = [
     "r14", "r15",
 ];
 const SEG: [&str; 6] = ["es", "cs", "ss", "ds", "fs", "gs"];
+/// End of user addresses under Linux.
+const TASK_SIZE_MAX: u64 = 0x7fff_ffff_f000;
 /// TF and RF depend on how a case is stopped.
 const FLAGS_COMPARED: u64 = 0x003f_ffff & !0x1_0100;
 
@@ -103,7 +105,11 @@ pub fn compare(
 fn fault(o: &Outcome) -> String {
     match o.fault {
         None => "none".to_string(),
-        Some(f) if f.vector == 14 => format!("#PF({:#x}) at {:#x}", f.error, f.cr2),
+        // In the kernel's half, and in the last page before it, Linux reports P = 1 whatever is there.
+        Some(f) if f.vector == 14 => {
+            let hidden = u32::from(f.cr2 >= TASK_SIZE_MAX);
+            format!("#PF({:#x}) at {:#x}", f.error | hidden, f.cr2)
+        }
         Some(f) => format!("vector {} ({:#x})", f.vector, f.error),
     }
 }

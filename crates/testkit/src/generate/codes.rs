@@ -89,6 +89,12 @@ pub fn excluded(code: Code, bits: Bits) -> Option<&'static str> {
         return Some("its CPUID feature is not in x86-64-v2");
     }
     let m = code.mnemonic();
+    if format!("{code:?}").ends_with("_0F0D") {
+        return Some("0F 0D with a register: a no-operation on Intel, #UD on AMD");
+    }
+    if matches!(code, Code::Movsxd_r16_rm16) {
+        return Some("reads 16 bits on Intel, 32 on AMD");
+    }
     EXCLUSIONS
         .iter()
         .find(|(list, _)| list.contains(&m))
