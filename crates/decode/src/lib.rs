@@ -163,9 +163,22 @@ fn memory(i: &Instruction, mode: Mode, out: &mut Insn) {
         base: number(base),
         index: number(index),
         scale: i.memory_index_scale().trailing_zeros() as u8,
-        seg: segment(i.memory_segment()).unwrap_or(Seg::Ds),
+        seg: memory_segment(i, mode),
         disp: i.memory_displacement64(),
     };
+}
+
+/// The segment of a memory operand. In 64-bit mode the prefixes of ES, CS, SS and DS are null prefixes (Vol. 1, 3.3.7.1): only the base
+/// register tells whether it is a stack reference.
+fn memory_segment(i: &Instruction, mode: Mode) -> Seg {
+    let seg = segment(i.memory_segment()).unwrap_or(Seg::Ds);
+    if mode.is_64() && !matches!(seg, Seg::Fs | Seg::Gs) {
+        return match i.memory_base() {
+            Register::RSP | Register::RBP | Register::ESP | Register::EBP => Seg::Ss,
+            _ => Seg::Ds,
+        };
+    }
+    seg
 }
 
 fn segment(r: Register) -> Option<Seg> {
