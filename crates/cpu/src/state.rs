@@ -4,7 +4,7 @@ use crate::block::Blocks;
 use crate::model::Model;
 use crate::stats::Counters;
 use arch::{Cr0, Cr4, Efer, Mode, Rflags, Seg, Segment, Size};
-use bus::{Attention, Bus, LocalApic, StopRequest};
+use bus::{Attention, Bus, IrqLine, LocalApic, StopRequest};
 use memory::{Class, Mmu, Paging, Ram};
 use semantics::emit::{Cc, CcOp, Flags, OpSize};
 use softfloat::F80;
@@ -154,6 +154,8 @@ pub struct Cpu {
     pub apic: Arc<dyn LocalApic>,
     pub attention: Arc<Attention>,
     pub stop: StopRequest,
+    /// FERR#: an unmasked x87 exception is pending while CR0.NE = 0. Boards of the PC wire it to IRQ 13.
+    pub ferr: IrqLine,
     pub counters: Counters,
     pub(crate) blocks: Blocks,
 }
@@ -223,6 +225,7 @@ impl Cpu {
             apic: parts.apic,
             attention: parts.attention,
             stop: parts.stop,
+            ferr: IrqLine::unconnected(),
             counters: Counters::default(),
             blocks: Blocks::default(),
         });

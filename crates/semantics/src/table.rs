@@ -69,6 +69,7 @@ mod general;
 mod helper;
 mod integer;
 mod system;
+mod x87;
 
 pub use helper::Helper;
 
@@ -77,11 +78,12 @@ pub fn row<E: Emit>(code: Code) -> Option<Row<E>> {
     integer::row::<E>(code)
         .or_else(|| general::row::<E>(code))
         .or_else(|| system::row::<E>(code))
+        .or_else(|| x87::row::<E>(code))
 }
 
 /// All forms that exist.
 pub fn forms() -> impl Iterator<Item = (Code, Class, &'static str)> {
-    [integer::FORMS, general::FORMS, system::FORMS]
+    [integer::FORMS, general::FORMS, system::FORMS, x87::FORMS]
         .into_iter()
         .flatten()
         .flat_map(|&(codes, class, name)| codes.iter().map(move |&c| (c, class, name)))
