@@ -1,12 +1,13 @@
 //! The evaluator: every word of the vocabulary done at once.
 
 use crate::{Stop, helpers, state::Cpu};
-use arch::{Exception, Fault, Mode, PAGE_MASK, Rflags, Seg, Uint, is_canonical};
+use arch::{Cr4, Exception, Fault, Mode, PAGE_MASK, Rflags, Seg, Uint, is_canonical};
 use decode::Insn;
 use semantics::emit::{Align, Emit, Flags, Rmw, Transfer, Use, W64, Width};
-use semantics::fp::{FpFormat, FpOp, Relation};
+use semantics::fp::{self, FpFormat, FpOp, Relation};
 use semantics::table::Helper;
 use semantics::vector::VecOp;
+use softfloat::{Env, Ordering4};
 
 /// Sign-extends the low `W` of `v`.
 #[inline(always)]
@@ -444,16 +445,54 @@ impl Emit for Cpu {
     fn vec(&mut self, op: VecOp, a: u128, b: u128) -> u128 {
         op.eval(a, b)
     }
-    fn fp(&mut self, _: FpOp, _: FpFormat, _: u32, _: u128, _: u128) -> Result<u128, Stop> {
-        Err(Fault::UD.into())
+    fn string_compare(&mut self, imm: u8, a: u128, b: u128, a_len: u32, b_len: u32) -> u32 {
+        semantics::sse_string::compare(imm, a, b, a_len, b_len)
+    }
+    fn fp(
+        &mut self,
+        op: FpOp,
+        format: FpFormat,
+        lanes: u32,
+        a: u128,
+        b: u128,
+    ) -> Result<u128, Stop> {
+        let mut env = Env::from_mxcsr(self.fpu.mxcsr);
+        let v = fp::eval(op, format, lanes, a, b, &mut env);
+        self.settle(env)?;
+        Ok(v)
     }
     fn fp_compare(
         &mut self,
-        _: Relation,
-        _: FpFormat,
-        _: u128,
-        _: u128,
+        relation: Relation,
+        format: FpFormat,
+        a: u128,
+        b: u128,
     ) -> Result<(bool, bool, bool), Stop> {
-        Err(Fault::UD.into())
+        let mut env = Env::from_mxcsr(self.fpu.mxcsr);
+        let order = fp::compare(relation, format, a, b, &mut env);
+        self.settle(env)?;
+        Ok((
+            order == Ordering4::Unordered,
+            order == Ordering4::Less,
+            order == Ordering4::Equal,
+        ))
+    }
+}
+
+impl Cpu {
+    /// Merges the exceptions met into MXCSR; #XM if one is not masked, or #UD without CR4.OSXMMEXCPT (Vol. 1, 11.5).
+    #[inline(always)]
+    fn settle(&mut self, env: Env) -> Result<(), Stop> {
+        self.fpu.mxcsr |= u32::from(env.flags.bits());
+        if env.unmasked().is_empty() {
+            return Ok(());
+        }
+        let handled = self.mmu.paging.cr4.contains(Cr4::OSXMMEXCPT);
+        let exception = if handled {
+            Exception::XM
+        } else {
+            Exception::UD
+        };
+        Err(Fault::new(exception).into())
     }
 }

@@ -347,7 +347,7 @@ pub trait Emit: Sized {
     fn xmm(&mut self, r: u8) -> Self::Vec;
     fn set_xmm(&mut self, r: u8, v: Self::Vec);
     fn mm(&mut self, r: u8) -> Self::Vec;
-    /// Sets the significand and the exponent field to ones (Vol. 1, 9.5).
+    /// Sets the significand to the low half of `v` and sign and exponent to ones (Vol. 1, 9.2.1).
     fn set_mm(&mut self, r: u8, v: Self::Vec);
     /// What every MMX instruction but EMMS does first: TOP = 0, all tags valid; #MF if an x87 exception is pending.
     fn enter_mmx(&mut self) -> Result<(), Self::Stop>;
@@ -359,8 +359,18 @@ pub trait Emit: Sized {
     /// A lane-wise or shuffling operation without state: [`VecOp`] tells its meaning.
     fn vec(&mut self, op: VecOp, a: Self::Vec, b: Self::Vec) -> Self::Vec;
 
+    /// The comparison of two strings of `a_len` and `b_len` elements: [`crate::sse_string::compare`] is the meaning. Answers IntRes2.
+    fn string_compare(
+        &mut self,
+        imm: u8,
+        a: Self::Vec,
+        b: Self::Vec,
+        a_len: Self::Val<W32>,
+        b_len: Self::Val<W32>,
+    ) -> Self::Val<W32>;
+
     // Floating point under MXCSR: sticky flags set, #XM raised if unmasked (then no result).
-    /// The result in the low `lanes` lanes; the others are `a`'s.
+    /// The result in the low `lanes` lanes of the result's format; the others are `a`'s. [`crate::fp::eval`] is the meaning.
     fn fp(
         &mut self,
         op: FpOp,

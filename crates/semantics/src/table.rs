@@ -36,11 +36,12 @@ pub struct Row<E: Emit> {
 type Forms = &'static [(&'static [Code], Class, &'static str)];
 
 macro_rules! rows {
-    ($($($code:ident)+ => $class:ident $($f:ident)::+ $([$($w:ty),*])? $(($($arg:expr),*))?;)*) => {
+    // What all rows of a part do before anything else, such as checking that their extension is switched on.
+    (before $before:path; $($($code:ident)+ => $class:ident $($f:ident)::+ $([$($w:ty),*])? $(($($arg:expr),*))?;)*) => {
         /// The row of a form, if this part of the table has it.
         pub fn row<E: $crate::emit::Emit>(code: decode::Code) -> Option<$crate::table::Row<E>> {
             Some(match code {
-                $($(decode::Code::$code)|+ => rows!(@$class $($f)::+ [$($($w),*)?] ($($($arg),*)?)),)*
+                $($(decode::Code::$code)|+ => rows!(@$class $before, $($f)::+ [$($($w),*)?] ($($($arg),*)?)),)*
                 _ => return None,
             })
         }
@@ -49,42 +50,67 @@ macro_rules! rows {
             $((&[$(decode::Code::$code),+], rows!(@class $class), stringify!($($f)::+))),*
         ];
     };
-    (@lift $($f:ident)::+ [$($w:ty),*] ($($arg:expr),*)) => {
+    (@lift $before:path, $($f:ident)::+ [$($w:ty),*] ($($arg:expr),*)) => {
         $crate::table::Row {
             class: $crate::table::Class::Lift,
-            body: |e: &mut E, i: &decode::Insn| $($f)::+::<E, $($w),*>(e, i, $($arg),*),
+            body: |e: &mut E, i: &decode::Insn| {
+                $before(e)?;
+                $($f)::+::<E, $($w),*>(e, i, $($arg),*)
+            },
         }
     };
-    (@helper $h:ident [] ()) => {
+    (@helper $before:path, $h:ident [] ()) => {
         $crate::table::Row {
             class: $crate::table::Class::Helper,
-            body: |e: &mut E, i: &decode::Insn| e.helper($crate::table::Helper::$h, i),
+            body: |e: &mut E, i: &decode::Insn| {
+                $before(e)?;
+                e.helper($crate::table::Helper::$h, i)
+            },
         }
     };
     (@class lift) => { $crate::table::Class::Lift };
     (@class helper) => { $crate::table::Class::Helper };
+    ($($row:tt)*) => { rows! { before $crate::table::nothing; $($row)* } };
+}
+
+/// What rows without a common check do first.
+#[inline(always)]
+fn nothing<E: Emit>(_: &mut E) -> Result<(), E::Stop> {
+    Ok(())
 }
 
 mod general;
 mod helper;
 mod integer;
+mod mmx;
+mod sse;
 mod system;
 mod x87;
 
 pub use helper::Helper;
 
-/// The row of `code`; `None` raises #UD.
-pub fn row<E: Emit>(code: Code) -> Option<Row<E>> {
-    integer::row::<E>(code)
-        .or_else(|| general::row::<E>(code))
-        .or_else(|| system::row::<E>(code))
-        .or_else(|| x87::row::<E>(code))
+macro_rules! parts {
+    ($($($part:ident)::+)*) => {
+        /// The row of `code`; `None` raises #UD.
+        pub fn row<E: Emit>(code: Code) -> Option<Row<E>> {
+            None$(.or_else(|| $($part)::+::row::<E>(code)))*
+        }
+        /// All forms that exist.
+        pub fn forms() -> impl Iterator<Item = (Code, Class, &'static str)> {
+            [$($($part)::+::FORMS),*]
+                .into_iter()
+                .flatten()
+                .flat_map(|&(codes, class, name)| codes.iter().map(move |&c| (c, class, name)))
+        }
+    };
 }
-
-/// All forms that exist.
-pub fn forms() -> impl Iterator<Item = (Code, Class, &'static str)> {
-    [integer::FORMS, general::FORMS, system::FORMS, x87::FORMS]
-        .into_iter()
-        .flatten()
-        .flat_map(|&(codes, class, name)| codes.iter().map(move |&c| (c, class, name)))
+parts! {
+    integer
+    general
+    sse
+    sse::xsave
+    mmx
+    mmx::state
+    system
+    x87
 }

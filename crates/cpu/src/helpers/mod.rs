@@ -14,6 +14,7 @@ pub(crate) mod segment;
 mod syscall;
 pub(crate) mod task;
 mod x87;
+mod xsave;
 
 use crate::{Stop, state::Cpu};
 use decode::Insn;
@@ -111,5 +112,15 @@ pub fn call(cpu: &mut Cpu, helper: Helper, i: &Insn) -> Result<(), Stop> {
         Helper::X87Save => x87::control::save(cpu, i),
         Helper::X87Restore => x87::control::restore(cpu, i),
         Helper::X87Wait => x87::wait(cpu, i),
+        Helper::Emms => xsave::emms(cpu),
+        Helper::Ldmxcsr => xsave::ldmxcsr(cpu, i),
+        Helper::Stmxcsr => xsave::stmxcsr(cpu, i),
+        Helper::Fxsave => xsave::fxsave(cpu, i),
+        Helper::Fxrstor => xsave::fxrstor(cpu, i),
+        Helper::Xsave => xsave::xsave(cpu, i, xsave::Omit::Nothing),
+        Helper::Xsaveopt => xsave::xsave(cpu, i, xsave::Omit::Initial),
+        Helper::Xrstor => xsave::xrstor(cpu, i),
+        Helper::Xgetbv => xsave::xgetbv(cpu),
+        Helper::Xsetbv => xsave::xsetbv(cpu),
     }
 }

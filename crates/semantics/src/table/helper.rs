@@ -176,4 +176,19 @@ pub enum Helper {
     X87Restore,
     /// WAIT.
     X87Wait,
+    /// EMMS.
+    Emms,
+    /// LDMXCSR, STMXCSR.
+    Ldmxcsr,
+    Stmxcsr,
+    /// FXSAVE, FXRSTOR.
+    Fxsave,
+    Fxrstor,
+    /// XSAVE and XRSTOR, of x87 and SSE state.
+    Xsave,
+    Xsaveopt,
+    Xrstor,
+    /// XCR0.
+    Xgetbv,
+    Xsetbv,
 }
