@@ -48,7 +48,7 @@ impl Cpu {
         addr: u64,
     ) -> Result<T, Fault> {
         let bytes = size_of::<T>() as u64;
-        self.check_access(seg, addr, bytes, Use::Read)?;
+        self.check_access(class, seg, addr, bytes, Use::Read)?;
         let first = PAGE_SIZE - (addr & PAGE_MASK);
         if first >= bytes {
             let target = self.resolve(class, addr, Access::Read)?;
@@ -71,7 +71,7 @@ impl Cpu {
         v: T,
     ) -> Result<(), Fault> {
         let bytes = size_of::<T>() as u64;
-        self.check_access(seg, addr, bytes, Use::Write)?;
+        self.check_access(class, seg, addr, bytes, Use::Write)?;
         let v = v.u64();
         let first = PAGE_SIZE - (addr & PAGE_MASK);
         let low = self.resolve(class, addr, Access::Write)?;
@@ -94,7 +94,7 @@ impl Cpu {
         addr: u64,
         bytes: u64,
     ) -> Result<(), Fault> {
-        self.check_access(seg, addr, bytes, Use::Write)?;
+        self.check_access(class, seg, addr, bytes, Use::Write)?;
         let mut at = addr;
         let mut left = bytes;
         while left > 0 {
@@ -106,9 +106,9 @@ impl Cpu {
         Ok(())
     }
 
-    /// Linear addresses are 32 bits wide outside 64-bit mode.
+    /// Linear addresses are 32 bits wide outside 64-bit mode, but for system structures that compatibility mode reaches above.
     fn wrapped(&self, addr: u64) -> u64 {
-        if self.mode.is_64() {
+        if self.mode.is_64() || self.mode.long() && addr > 1 << 32 {
             addr
         } else {
             addr & 0xffff_ffff
@@ -116,7 +116,14 @@ impl Cpu {
     }
 
     /// Canonicality (Vol. 1, 3.3.7.1), alignment checks (Vol. 3A, 6.15, #AC) and data breakpoints (Vol. 3B, 17.2).
-    fn check_access(&mut self, seg: Seg, addr: u64, bytes: u64, access: Use) -> Result<(), Fault> {
+    fn check_access(
+        &mut self,
+        class: Class,
+        seg: Seg,
+        addr: u64,
+        bytes: u64,
+        access: Use,
+    ) -> Result<(), Fault> {
         if self.mode.is_64() && !(is_canonical(addr) && is_canonical(addr.wrapping_add(bytes - 1)))
         {
             return Err(Fault::new(if seg == Seg::Ss {
@@ -126,7 +133,7 @@ impl Cpu {
             }));
         }
         if self.mode.checked() {
-            let aligned = self.cpl == 3
+            let aligned = class == Class::User
                 && self.mmu.paging.cr0.contains(arch::Cr0::AM)
                 && self.system_flag(Rflags::AC);
             if aligned && bytes.is_power_of_two() && addr & (bytes - 1) != 0 {

@@ -6,6 +6,7 @@ use crate::{Stats, Stop, state::Cpu};
 use arch::{Fault, Rflags};
 use bus::Attention;
 use bus::clock::Pace;
+use decode::{Code, Insn, Operand};
 
 /// What the loop does next.
 enum Next {
@@ -80,7 +81,8 @@ impl Cpu {
             Ok(b) => b,
             Err(f) => return self.deliver(Event::Exception(f)),
         };
-        if (shadow || trap || self.instruction_breakpoints())
+        let resume = self.system_flag(Rflags::RF);
+        if (shadow || trap || resume || self.instruction_breakpoints())
             && self.run_one(&block.steps[0], shadow, trap)
         {
             return;
@@ -117,12 +119,12 @@ impl Cpu {
         self.bus.clock().retire(done);
         if let Some(f) = fault {
             self.deliver(Event::Exception(f));
-        } else if self.pending_debug != 0 {
+        } else if self.pending_debug != 0 && !self.shadow {
             self.debug_trap();
         }
     }
 
-    /// One instruction under single step, breakpoints or an interrupt shadow; tells that it was all there was to do.
+    /// One instruction under single step, breakpoints, RF or an interrupt shadow; tells that it was all there was to do.
     #[cold]
     fn run_one(&mut self, step: &crate::block::Step, shadow: bool, trap: bool) -> bool {
         if !shadow && self.hits_instruction_breakpoint() {
@@ -135,10 +137,14 @@ impl Cpu {
                 self.counters.instructions += 1;
                 self.bus.clock().retire(1);
                 self.leave = false;
-                if trap {
+                // INT n and its kin clear TF before the trap is due (Vol. 3B, 17.3.1.4).
+                if trap && (self.mode.trap() || !is_software_interrupt(step.insn.code)) {
                     self.pending_debug |= arch::control::debug::DR6_BS;
                 }
-                if self.pending_debug != 0 {
+                // MOV SS and POP SS hold debug traps back until the next instruction has ended (Vol. 3A, 6.8.3).
+                if self.shadow && loads_ss(&step.insn) {
+                    self.pending_debug &= !arch::control::debug::DR6_BS;
+                } else if self.pending_debug != 0 {
                     self.debug_trap();
                 }
             }
@@ -227,4 +233,12 @@ impl Cpu {
         self.rip = 0;
         self.update_mode();
     }
+}
+
+fn is_software_interrupt(code: Code) -> bool {
+    matches!(code, Code::Int_imm8 | Code::Int3 | Code::Into | Code::Int1)
+}
+
+fn loads_ss(i: &Insn) -> bool {
+    i.ops[0] == Operand::Seg(arch::Seg::Ss)
 }

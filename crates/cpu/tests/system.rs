@@ -264,9 +264,7 @@ fn msr_writes_are_checked() {
             a.rdmsr()
         });
         for _ in 0..6 {
-            if let Err(f) = cpu.step() {
-                return Err(f);
-            }
+            cpu.step()?;
         }
         assert_eq!(cpu.rip, end);
         Ok(cpu.gpr[0] | cpu.gpr[2] << 32)
