@@ -1,7 +1,7 @@
 //! Decoded blocks: straight runs of instructions, kept by where their bytes stand in RAM and the mode they were decoded for.
 
 use crate::{Stop, state::Cpu};
-use arch::{Exception, Fault, GuestPhys, Mode, PAGE_MASK, PAGE_SIZE, Seg, is_canonical};
+use arch::{Exception, Fault, GuestPhys, Mode, PAGE_SIZE, Seg, is_canonical};
 use decode::{Code, Insn, Operand, Undecodable};
 use hashbrown::HashMap;
 use memory::{Access, Target};
@@ -20,6 +20,22 @@ pub struct Block {
     /// The generation of the frame when it was decoded: another one now means that the block is stale.
     generation: u32,
     frame: u64,
+}
+
+/// Instructions decoded one behind the other.
+pub struct Run {
+    pub steps: Vec<Step>,
+    /// Where the first stands.
+    pub start: GuestPhys,
+    /// The frame's generation at that time.
+    pub generation: u32,
+}
+
+impl Step {
+    /// Whether the table has a row for it and the CPU model shows it.
+    pub fn exists(&self) -> bool {
+        !std::ptr::fn_addr_eq(self.body, not_there as Body<Cpu>)
+    }
 }
 
 /// The most instructions in a block.
@@ -88,7 +104,7 @@ impl Blocks {
 
 impl Cpu {
     /// The linear address of the next instruction, checked against CS.
-    fn fetch_address(&self) -> Result<u64, Fault> {
+    pub fn fetch_address(&self) -> Result<u64, Fault> {
         if self.mode.is_64() {
             return if is_canonical(self.rip) {
                 Ok(self.rip)
@@ -174,59 +190,78 @@ impl Cpu {
     }
 
     fn decode_block(&mut self, linear: u64) -> Result<Block, Fault> {
+        let run = self.decode_run(linear, MAX_STEPS)?;
+        if run.steps.is_empty() {
+            self.counters.decoded += 1;
+            // It depends on another page as well: stale at once, hence decoded anew each time.
+            let steps = vec![self.decode_step(linear)?];
+            let (frame, generation) = (run.start.frame(), run.generation.wrapping_sub(1));
+            return Ok(Block {
+                steps,
+                generation,
+                frame,
+            });
+        }
+        Ok(Block {
+            steps: run.steps,
+            generation: run.generation,
+            frame: run.start.frame(),
+        })
+    }
+
+    /// Decodes at most `most` instructions from RIP on, whose linear address is `linear`, up to an unconditional transfer, the page's
+    /// end or the limit of CS; none if the first one crosses such an end. The lines are marked as code.
+    pub fn decode_run(&mut self, linear: u64, most: usize) -> Result<Run, Fault> {
         let Target::Ram(start) = self.resolve(self.class, linear, Access::Fetch)? else {
             return Err(Fault::GP0);
         };
-        let frame = start.frame();
-        let generation = self.mmu.mark_code(frame).unwrap_or(0);
-        let mut page = [0; PAGE_SIZE as usize];
-        let offset = start.offset();
-        let _ = self
-            .mmu
-            .ram()
-            .read(GuestPhys(start.0 & !PAGE_MASK), &mut page);
-        let mut steps = Vec::new();
-        let mut at = offset;
-        // The limit of CS ends a block too; the step that crosses it faults when it is fetched by itself.
-        let room = if self.mode.is_64() {
+        // The limit of CS ends a run too; the step that crosses it faults when it is fetched by itself.
+        let limit = if self.mode.is_64() {
             usize::MAX
         } else {
             (u64::from(self.segment(Seg::Cs).limit) - self.rip) as usize + 1
         };
-        while steps.len() < MAX_STEPS && at < page.len() && at - offset < room {
-            let insn = match decode::decode(&page[at..], self.mode) {
-                Ok(i) if at - offset + usize::from(i.len) <= room => i,
-                Err(Undecodable::Invalid) => {
-                    steps.push(self.undefined(invalid()));
+        let room = limit
+            .min(PAGE_SIZE as usize - start.offset())
+            .min(most * decode::MAX_LEN);
+        let (mut page, mut again) = ([0; PAGE_SIZE as usize], [0; PAGE_SIZE as usize]);
+        loop {
+            let _ = self.mmu.ram().read(start, &mut page[..room]);
+            let mut steps = Vec::with_capacity(8);
+            let mut at = 0;
+            while steps.len() < most && at < room {
+                let insn = match decode::decode(&page[at..room], self.mode) {
+                    Ok(i) => i,
+                    Err(Undecodable::Invalid) => {
+                        steps.push(self.undefined(invalid()));
+                        break;
+                    }
+                    // Too long, or over an end: by itself, next time.
+                    Err(Undecodable::Short) => break,
+                };
+                let step = self.bind(insn);
+                at += usize::from(step.insn.len);
+                steps.push(step);
+                if ends_block(&insn) {
                     break;
                 }
-                // Too long, over the page's end or over the limit: by itself, next time.
-                Ok(_) | Err(Undecodable::Short) => break,
-            };
-            let step = self.bind(insn);
-            at += usize::from(step.insn.len);
-            steps.push(step);
-            if ends_block(&insn) {
-                break;
+            }
+            let lines = memory::lines(start.offset(), at);
+            let generation = self.mmu.mark_code(start.frame(), lines).unwrap_or(0);
+            // Somebody may have written between the read and the mark.
+            let _ = self.mmu.ram().read(start, &mut again[..room]);
+            if page[..at] == again[..at] {
+                if !steps.is_empty() {
+                    self.counters.blocks += 1;
+                    self.counters.decoded += steps.len() as u64;
+                }
+                return Ok(Run {
+                    steps,
+                    start,
+                    generation,
+                });
             }
         }
-        if steps.is_empty() {
-            steps.push(self.decode_step(linear)?);
-            self.counters.decoded += 1;
-            // It depends on another page as well: stale at once, hence decoded anew each time.
-            return Ok(Block {
-                steps,
-                generation: generation.wrapping_sub(1),
-                frame,
-            });
-        }
-        self.counters.blocks += 1;
-        self.counters.decoded += steps.len() as u64;
-        Ok(Block {
-            steps,
-            generation,
-            frame,
-        })
     }
 
     /// Decodes one instruction byte by byte through the MMU.
@@ -243,10 +278,7 @@ impl Cpu {
                 a & 0xffff_ffff
             };
             bytes[n] = match self.resolve(self.class, a, Access::Fetch)? {
-                Target::Ram(p) => {
-                    let _ = self.mmu.mark_code(p.frame());
-                    self.mmu.load_phys(p).unwrap_or(0xff)
-                }
+                Target::Ram(p) => self.mmu.load_phys(p).unwrap_or(0xff),
                 Target::Bus(p) => self.bus.mmio_read(p, bus::AccessSize::Byte) as u8,
             };
             match decode::decode(&bytes[..=n], self.mode) {

@@ -6,6 +6,7 @@
 //! - [`run`] and [`block`]: the run loop over decoded blocks.
 //! - [`event`]: exceptions and interrupts.
 //! - [`helpers`]: instructions of the table's class `helper`.
+//! - [`native`]: what generated code keeps beside.
 //! - [`model`]: what CPUID says.
 //!
 //! Invariant: this crate runs everything without any other engine.
@@ -16,6 +17,7 @@ pub mod emit;
 pub mod event;
 pub mod helpers;
 pub mod model;
+pub mod native;
 pub mod run;
 pub mod state;
 pub mod stats;

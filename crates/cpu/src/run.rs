@@ -8,8 +8,9 @@ use bus::Attention;
 use bus::clock::Pace;
 use decode::{Code, Insn, Operand};
 
-/// What the loop does next.
-enum Next {
+/// What a run loop does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
     Execute,
     Leave,
 }
@@ -18,25 +19,56 @@ impl Cpu {
     /// Runs until [`Attention::STOP`] is raised, which is taken.
     pub fn run(&mut self) {
         let mut blocks = std::mem::take(&mut self.blocks);
-        loop {
-            let masked = if self.system_flag(Rflags::IF) {
-                0
-            } else {
-                Attention::INTR
-            };
-            if (self.attention.bits() & !masked != 0 || self.halted)
-                && let Next::Leave = self.attend()
-            {
-                break;
-            }
+        while self.between_blocks() == Next::Execute {
             self.run_block(&mut blocks);
-            if let Pace::Instructions { .. } = self.bus.clock().pace()
-                && self.bus.clock().is_due()
-            {
-                self.bus.run_due();
-            }
         }
         self.blocks = blocks;
+    }
+
+    /// What a run loop does between two blocks: events, and the clock where instructions pace it.
+    #[inline(always)]
+    pub fn between_blocks(&mut self) -> Next {
+        if let Pace::Instructions { .. } = self.bus.clock().pace()
+            && self.bus.clock().is_due()
+        {
+            self.bus.run_due();
+        }
+        let masked = if self.system_flag(Rflags::IF) {
+            0
+        } else {
+            Attention::INTR
+        };
+        if self.attention.bits() & !masked != 0 || self.halted {
+            return self.attend();
+        }
+        Next::Execute
+    }
+
+    /// One block in the evaluator, or one instruction where more would be wrong.
+    pub fn evaluate_block(&mut self) {
+        let mut blocks = std::mem::take(&mut self.blocks);
+        self.run_block(&mut blocks);
+        self.blocks = blocks;
+    }
+
+    /// One instruction in the evaluator, with what follows from it.
+    pub fn evaluate_one(&mut self) {
+        let mut blocks = std::mem::take(&mut self.blocks);
+        let shadow = std::mem::take(&mut self.shadow);
+        let trap = self.mode.trap();
+        match self.find_block(&mut blocks) {
+            Ok(b) => {
+                self.run_one(&b.steps[0], shadow, trap);
+            }
+            Err(f) => self.deliver(Event::Exception(f)),
+        }
+        self.blocks = blocks;
+    }
+
+    /// Whether the next instruction must be evaluated by itself: single step, breakpoints, an interrupt shadow.
+    #[inline(always)]
+    pub fn needs_care(&self) -> bool {
+        self.shadow || self.mode.trap() || self.mode.checked() || self.instruction_breakpoints()
     }
 
     /// Executes one instruction; tells whether it ended without a fault. Events are not taken: for tests and single steps.

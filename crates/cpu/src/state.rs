@@ -2,6 +2,7 @@
 
 use crate::block::Blocks;
 use crate::model::Model;
+use crate::native::Native;
 use crate::stats::Counters;
 use arch::{Cr0, Cr4, Efer, Mode, Rflags, Seg, Segment, Size};
 use bus::{Attention, Bus, IrqLine, LocalApic, StopRequest};
@@ -147,6 +148,8 @@ pub struct Cpu {
     pub cr2: u64,
     pub dr: [u64; 8],
     pub fpu: Fpu,
+    /// What generated code keeps beside.
+    pub native: Native,
     pub msr: Msrs,
     pub mmu: Mmu,
     pub model: Model,
@@ -218,6 +221,7 @@ impl Cpu {
             cr2: 0,
             dr: [0; 8],
             fpu: Fpu::new(),
+            native: Native::default(),
             msr: Msrs::default(),
             mmu: Mmu::new(parts.ram, paging),
             model,
@@ -409,6 +413,15 @@ impl Cpu {
             (false, true) => Class::SupervisorAc,
             (false, false) => Class::Supervisor,
         };
+        for seg in Seg::ALL {
+            let s = self.seg[seg as usize];
+            let end = u64::from(s.limit) + 1;
+            let plain = s.present() || !self.mode.protected();
+            let readable = plain && s.readable() && !s.expand_down();
+            let writable = plain && (s.writable() || !self.mode.protected()) && !s.expand_down();
+            self.native.read_limits[seg as usize] = if readable { end } else { 0 };
+            self.native.write_limits[seg as usize] = if writable { end } else { 0 };
+        }
         self.probe = if self.mode.checked() {
             memory::CHECKED
         } else {

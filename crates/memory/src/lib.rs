@@ -14,7 +14,7 @@ pub mod walk;
 mod wide;
 
 pub use mmu::{Mmu, Target};
-pub use phys::{Error, OutsideRam, Ram};
+pub use phys::{Error, OutsideRam, Ram, lines};
 pub use tlb::{CHECKED, CLASSES, ENTRIES, Entry, Tlb};
 pub use walk::{Paging, Translation};
 

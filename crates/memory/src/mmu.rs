@@ -14,6 +14,7 @@ pub enum Target {
 }
 
 /// The memory management unit of one vCPU.
+#[repr(C)]
 pub struct Mmu {
     pub tlb: Tlb,
     pub paging: Paging,
@@ -68,9 +69,9 @@ impl Mmu {
         self.resolve(class, linear, Access::Fetch)
     }
 
-    /// Notes that code is made from `frame` and takes its write tags; tells its generation.
-    pub fn mark_code(&mut self, frame: u64) -> Option<u32> {
-        let (generation, new) = self.ram.mark_code(frame)?;
+    /// Notes that code is made from these lines of `frame` and takes its write tags; tells its generation.
+    pub fn mark_code(&mut self, frame: u64, lines: u64) -> Option<u32> {
+        let (generation, new) = self.ram.mark_code(frame, lines)?;
         if new {
             self.tlb.protect(&self.ram, frame);
         }

@@ -8,8 +8,8 @@
 
 use arch::{GuestPhys, PAGE_SHIFT, Uint};
 use memmap2::{MmapOptions, MmapRaw};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// First byte of the hole for MMIO below 4 GiB.
 pub const HOLE_START: u64 = 0xc000_0000;
@@ -39,15 +39,26 @@ pub struct OutsideRam {
     pub len: u64,
 }
 
-/// Frame flag: translations or decoded blocks were made from this frame.
-const CODE: u8 = 1;
+/// log2 of the bytes in a line: the grain in which code is kept apart from data in a frame.
+pub const LINE_SHIFT: u32 = 6;
+
+/// The lines of a frame that `len` bytes at `offset` touch, as a bit set.
+pub fn lines(offset: usize, len: usize) -> u64 {
+    let first = (offset >> LINE_SHIFT) as u32 & 63;
+    let last = ((offset + len.max(1) - 1) >> LINE_SHIFT).min(63) as u32;
+    (u64::MAX >> (63 - last.max(first))) & (u64::MAX << first)
+}
 
 /// The machine's RAM: from 0 up to 3 GiB, the rest from 4 GiB up.
 pub struct Ram {
     map: MmapRaw,
     size: u64,
-    flags: Box<[AtomicU8]>,
+    /// Per frame the lines that decoded blocks or translations were made from.
+    code: Box<[AtomicU64]>,
     generations: Box<[AtomicU32]>,
+    /// Code lines that were overwritten and not yet taken by [`Ram::take_stale`].
+    stale: Mutex<Vec<(u64, u64)>>,
+    has_stale: AtomicBool,
 }
 
 fn zeroed<T>(len: usize, zero: fn() -> T) -> Box<[T]> {
@@ -69,8 +80,10 @@ impl Ram {
         Ok(Arc::new(Self {
             map: map.into(),
             size: bytes,
-            flags: zeroed(frames, AtomicU8::default),
+            code: zeroed(frames, AtomicU64::default),
             generations: zeroed(frames, AtomicU32::default),
+            stale: Mutex::default(),
+            has_stale: AtomicBool::new(false),
         }))
     }
 
@@ -151,15 +164,55 @@ impl Ram {
                 .add(o)
                 .copy_from_nonoverlapping(from.as_ptr(), from.len())
         };
-        if !from.is_empty() {
-            for i in o >> PAGE_SHIFT..=(o + from.len() - 1) >> PAGE_SHIFT {
-                if self.flags[i].load(Ordering::Relaxed) & CODE != 0 {
-                    self.flags[i].fetch_and(!CODE, Ordering::Relaxed);
+        self.touch_code(o, from.len());
+        Ok(())
+    }
+
+    /// Code lines among `len` bytes at `offset` of the mapping are stale now.
+    fn touch_code(&self, offset: usize, len: usize) {
+        let mut at = offset;
+        let end = offset + len;
+        while at < end {
+            let i = at >> PAGE_SHIFT;
+            let within = at & 0xfff;
+            let step = (0x1000 - within).min(end - at);
+            let code = self.code[i].load(Ordering::Relaxed);
+            if code != 0 {
+                let hit = code & lines(within, step);
+                if hit != 0 {
+                    self.code[i].fetch_and(!hit, Ordering::Relaxed);
                     self.generations[i].fetch_add(1, Ordering::Release);
+                    self.stale
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push((self.frame_of(i), hit));
+                    self.has_stale.store(true, Ordering::Release);
                 }
             }
+            at += step;
         }
-        Ok(())
+    }
+
+    /// The frame number of an index.
+    fn frame_of(&self, index: usize) -> u64 {
+        let f = index as u64;
+        if f >= HOLE_START >> PAGE_SHIFT {
+            f + ((HOLE_END - HOLE_START) >> PAGE_SHIFT)
+        } else {
+            f
+        }
+    }
+
+    /// Whether [`Ram::take_stale`] has something to give.
+    #[inline]
+    pub fn has_stale(&self) -> bool {
+        self.has_stale.load(Ordering::Relaxed)
+    }
+
+    /// Frames with the code lines that were overwritten since the last call.
+    pub fn take_stale(&self) -> Vec<(u64, u64)> {
+        self.has_stale.store(false, Ordering::Relaxed);
+        std::mem::take(&mut self.stale.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// One plain value out of RAM.
@@ -199,15 +252,22 @@ impl Ram {
     #[inline]
     pub fn is_code(&self, frame: u64) -> bool {
         self.index(frame)
-            .is_some_and(|i| self.flags[i].load(Ordering::Relaxed) & CODE != 0)
+            .is_some_and(|i| self.code[i].load(Ordering::Relaxed) != 0)
     }
 
-    /// Notes that code is made from the frame; tells the frame's generation and whether the mark is new (then write tags to
-    /// the frame must go from every TLB before the code is used). `None` if it is not RAM.
-    pub fn mark_code(&self, frame: u64) -> Option<(u32, bool)> {
+    /// Whether `len` bytes at `addr`, inside one frame, touch lines that code was made from.
+    #[inline]
+    pub fn is_code_at(&self, addr: GuestPhys, len: usize) -> bool {
+        self.index(addr.frame())
+            .is_some_and(|i| self.code[i].load(Ordering::Relaxed) & lines(addr.offset(), len) != 0)
+    }
+
+    /// Notes that code is made from these lines of the frame; tells the frame's generation and whether it held no code before (then write
+    /// tags to the frame must go from every TLB before the code is used). `None` if it is not RAM.
+    pub fn mark_code(&self, frame: u64, lines: u64) -> Option<(u32, bool)> {
         let i = self.index(frame)?;
-        let old = self.flags[i].fetch_or(CODE, Ordering::SeqCst);
-        Some((self.generations[i].load(Ordering::Acquire), old & CODE == 0))
+        let old = self.code[i].fetch_or(lines, Ordering::SeqCst);
+        Some((self.generations[i].load(Ordering::Acquire), old == 0))
     }
 
     /// The frame's generation: moves on whenever code in it is overwritten.
@@ -252,10 +312,13 @@ mod tests {
         let g = r.generation(1);
         r.write(GuestPhys(0x1000), &[1]).unwrap();
         assert_eq!(r.generation(1), g);
-        assert_eq!(r.mark_code(1), Some((g, true)));
-        assert_eq!(r.mark_code(1), Some((g, false)));
+        assert_eq!(r.mark_code(1, u64::MAX), Some((g, true)));
+        assert_eq!(r.mark_code(1, u64::MAX), Some((g, false)));
         r.write(GuestPhys(0xfff), &[1, 2]).unwrap();
         assert_ne!(r.generation(1), g);
-        assert!(!r.is_code(1));
+        assert!(!r.is_code_at(GuestPhys(0x1000), 64));
+        assert!(r.is_code_at(GuestPhys(0x1040), 1));
+        assert_eq!(r.take_stale(), vec![(1, 1)]);
+        assert!(!r.has_stale());
     }
 }

@@ -51,6 +51,8 @@ pub struct Tlb {
     pub entries: [[Entry; ENTRIES]; CLASSES],
     /// log2 of the guest page's size, and [`GLOBAL`].
     meta: [[u8; ENTRIES]; CLASSES],
+    /// Moves on with every flush, whole or partial: what was worked out from the mapping in another epoch may be wrong.
+    pub epoch: u64,
 }
 
 #[inline(always)]
@@ -64,6 +66,7 @@ impl Tlb {
         Self {
             entries: [[Entry::EMPTY; ENTRIES]; CLASSES],
             meta: [[0; ENTRIES]; CLASSES],
+            epoch: 0,
         }
     }
 
@@ -220,11 +223,13 @@ impl Tlb {
 
     /// Forgets everything.
     pub fn flush(&mut self) {
+        self.epoch += 1;
         self.entries = [[Entry::EMPTY; ENTRIES]; CLASSES];
     }
 
     /// Forgets all but global pages (MOV to CR3).
     pub fn flush_non_global(&mut self) {
+        self.epoch += 1;
         for (row, meta) in self.entries.iter_mut().zip(&self.meta) {
             for (e, m) in row.iter_mut().zip(meta) {
                 if m & GLOBAL == 0 {
@@ -236,6 +241,7 @@ impl Tlb {
 
     /// Forgets the page that holds `addr`, whatever its size (INVLPG).
     pub fn flush_page(&mut self, addr: u64) {
+        self.epoch += 1;
         for (row, meta) in self.entries.iter_mut().zip(&self.meta) {
             row[index(addr)] = Entry::EMPTY;
             for (e, m) in row.iter_mut().zip(meta) {

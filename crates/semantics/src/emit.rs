@@ -110,6 +110,7 @@ impl CcOp {
 
 /// What the deferred flags are: the rule and its width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Cc {
     pub op: CcOp,
     pub size: OpSize,
@@ -117,6 +118,7 @@ pub struct Cc {
 
 /// The deferred flags with the rule's inputs.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Flags<V> {
     pub cc: Cc,
     pub res: V,

@@ -288,7 +288,11 @@ fn comparisons_are_comis_and_ucomis() {
     for (relation, format, host) in hosts {
         for _ in 0..50_000 {
             let (a, m) = (vector(&mut r), mxcsr(&mut r));
-            let b = if r.u64().is_multiple_of(8) { a } else { vector(&mut r) };
+            let b = if r.u64().is_multiple_of(8) {
+                a
+            } else {
+                vector(&mut r)
+            };
             let mut env = Env::from_mxcsr(m);
             let order = match fp::compare(relation, format, a, b, &mut env) {
                 Ordering4::Unordered => 0x45,

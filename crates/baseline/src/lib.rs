@@ -1,0 +1,10 @@
+//! T1: one guest block to host code in one pass.
+
+pub mod block;
+pub mod emit;
+pub mod host;
+pub mod values;
+pub mod vector;
+pub mod x64;
+
+pub use block::{Baseline, Block};

@@ -1,0 +1,224 @@
+//! What generated code keeps in the [`Cpu`] beside the architectural state, and where it finds everything.
+
+use crate::state::Cpu;
+
+/// Spill slots of the one-pass writer.
+pub const SPILLS: usize = 64;
+/// Scratch vectors.
+pub const VECTORS: usize = 16;
+/// Entries of the jump cache.
+pub const JUMPS: usize = 1024;
+
+/// One entry of the jump cache: where host code for an address of the current mapping and mode starts.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct JumpEntry {
+    /// The guest's RIP.
+    pub rip: u64,
+    /// [`Native::key`] when it was entered.
+    pub key: u64,
+    /// [`Native::page_base`] for it.
+    pub base: u64,
+    /// Host address.
+    pub entry: u64,
+}
+
+impl JumpEntry {
+    /// Matches nothing.
+    pub const NONE: Self = Self {
+        rip: u64::MAX,
+        key: 0,
+        base: 0,
+        entry: 0,
+    };
+
+    /// Where the entry for `rip` stands.
+    pub const fn place(rip: u64) -> usize {
+        (rip ^ (rip as u32 >> 10) as u64) as usize % JUMPS
+    }
+}
+
+/// Host addresses of the stubs that generated code calls or jumps to.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Stubs {
+    /// Loads through the slow path: `address` in, `value` out.
+    pub load: u64,
+    /// Stores through the slow path: `address` and `value` in.
+    pub store: u64,
+    /// Calls a helper row: pointer to the instruction in `address`.
+    pub helper: u64,
+    /// Works out the status flags: [`CcOp::Bits`](semantics::emit::CcOp::Bits) after.
+    pub flags: u64,
+    /// A vector operation: pointer to it in `address`, operands in `vector`.
+    pub vector: u64,
+    /// A floating-point operation, likewise.
+    pub fp: u64,
+    /// Leaves generated code: the reason is in `value[0]`.
+    pub exit: u64,
+}
+
+/// State of generated code. Zero until an engine takes over.
+#[repr(C)]
+pub struct Native {
+    /// RIP of the current page's first byte.
+    pub page_base: u64,
+    /// Mapping epoch and mode: equal keys mean that RIP leads to the same code.
+    pub key: u64,
+    /// Operand of a slow path.
+    pub address: u64,
+    /// Operand or answer of a slow path; reason of an exit.
+    pub value: [u64; 2],
+    /// Where in the page the slow path's instruction stands, how many were retired before it, and what is accessed.
+    pub site: u64,
+    /// The host's MXCSR outside generated code.
+    pub host_mxcsr: u64,
+    /// Address of the attention word.
+    pub attention: u64,
+    /// Instructions retired in generated code since it was entered.
+    pub retired: u64,
+    /// Two registers that a cold path borrows.
+    pub saved: [u64; 2],
+    /// Offsets of the operands and the result of a vector stub.
+    pub operands: [u64; 3],
+    /// Per segment one more than the last offset that may be read; 0 where the evaluator must look.
+    pub read_limits: [u64; 6],
+    /// The same for writes.
+    pub write_limits: [u64; 6],
+    /// Scratch vectors of one instruction.
+    pub vector: [u128; VECTORS],
+    pub spill: [u64; SPILLS],
+    pub stubs: Stubs,
+    pub jumps: [JumpEntry; JUMPS],
+}
+
+impl Default for Native {
+    fn default() -> Self {
+        Self {
+            page_base: 0,
+            key: 0,
+            address: 0,
+            value: [0; 2],
+            site: 0,
+            host_mxcsr: 0x1f80,
+            attention: 0,
+            retired: 0,
+            saved: [0; 2],
+            operands: [0; 3],
+            read_limits: [0; 6],
+            write_limits: [0; 6],
+            vector: [0; VECTORS],
+            spill: [0; SPILLS],
+            stubs: Stubs::default(),
+            jumps: [JumpEntry::NONE; JUMPS],
+        }
+    }
+}
+
+/// Offsets of fields from the `Cpu` pointer.
+pub mod offset {
+    use super::{Cpu, Native};
+    use std::mem::offset_of;
+    pub const GPR: usize = offset_of!(Cpu, gpr);
+    pub const RIP: usize = offset_of!(Cpu, rip);
+    pub const CC: usize = offset_of!(Cpu, flags.cc);
+    pub const RES: usize = offset_of!(Cpu, flags.res);
+    pub const SRC: usize = offset_of!(Cpu, flags.src);
+    pub const DST: usize = offset_of!(Cpu, flags.dst);
+    pub const SYSTEM_FLAGS: usize = offset_of!(Cpu, system_flags);
+    pub const TLB: usize = offset_of!(Cpu, mmu.tlb.entries);
+    pub const XMM: usize = offset_of!(Cpu, fpu.xmm);
+    pub const MM: usize = offset_of!(Cpu, fpu.r);
+    pub const FSW: usize = offset_of!(Cpu, fpu.fsw);
+    pub const VALID: usize = offset_of!(Cpu, fpu.valid);
+    pub const SEG: usize = offset_of!(Cpu, seg);
+    const NATIVE: usize = offset_of!(Cpu, native);
+    pub const PAGE_BASE: usize = NATIVE + offset_of!(Native, page_base);
+    pub const KEY: usize = NATIVE + offset_of!(Native, key);
+    pub const ADDRESS: usize = NATIVE + offset_of!(Native, address);
+    pub const VALUE: usize = NATIVE + offset_of!(Native, value);
+    pub const SITE: usize = NATIVE + offset_of!(Native, site);
+    pub const ATTENTION: usize = NATIVE + offset_of!(Native, attention);
+    pub const SAVED: usize = NATIVE + offset_of!(Native, saved);
+    pub const OPERANDS: usize = NATIVE + offset_of!(Native, operands);
+    pub const READ_LIMITS: usize = NATIVE + offset_of!(Native, read_limits);
+    pub const WRITE_LIMITS: usize = NATIVE + offset_of!(Native, write_limits);
+    pub const VECTOR: usize = NATIVE + offset_of!(Native, vector);
+    pub const SPILL: usize = NATIVE + offset_of!(Native, spill);
+    pub const STUBS: usize = NATIVE + offset_of!(Native, stubs);
+    pub const JUMPS: usize = NATIVE + offset_of!(Native, jumps);
+}
+
+/// Why generated code was left: [`Native::value`]`[0]`.
+pub mod exit {
+    use arch::{Exception, Fault};
+
+    /// RIP names an address that the jump cache does not know.
+    pub const LOOKUP: u64 = 0;
+    /// The same, reached through the link slot whose address is in `value[1]`.
+    pub const UNLINKED: u64 = 1;
+    /// The attention word is set; RIP is right.
+    pub const ATTEND: u64 = 2;
+    /// The evaluator must do the instruction that `site` names.
+    pub const EVALUATE: u64 = 3;
+    /// A slow path found a fault, which stands in `value[1]`; `site` names the instruction.
+    pub const FAULT: u64 = 4;
+    /// A helper changed where or how to go on; RIP is right.
+    pub const HELPER: u64 = 5;
+    /// The instruction that `site` names raises: see [`raise`].
+    pub const RAISE: u64 = 6;
+
+    /// The reason for raising `f`.
+    pub const fn raise(f: Fault) -> u64 {
+        RAISE | (f.exception as u64) << 8 | (f.error_code as u64) << 32
+    }
+
+    /// Packs a fault into `value[1]`.
+    pub const fn pack(f: Fault) -> u64 {
+        raise(f)
+    }
+
+    /// The fault in a packed word.
+    pub fn fault(word: u64) -> Fault {
+        let exception = match word >> 8 & 0xff {
+            0 => Exception::DE,
+            1 => Exception::DB,
+            3 => Exception::BP,
+            4 => Exception::OF,
+            5 => Exception::BR,
+            6 => Exception::UD,
+            7 => Exception::NM,
+            8 => Exception::DF,
+            10 => Exception::TS,
+            11 => Exception::NP,
+            12 => Exception::SS,
+            14 => Exception::PF,
+            16 => Exception::MF,
+            17 => Exception::AC,
+            18 => Exception::MC,
+            19 => Exception::XM,
+            _ => Exception::GP,
+        };
+        Fault::with_code(exception, (word >> 32) as u32)
+    }
+}
+
+/// Where a slow path stands: [`Native::site`].
+pub mod site {
+    /// Packs the distance from the page's start, the instructions retired before and what is accessed.
+    pub const fn pack(at: i64, done: u32, extra: u64) -> u64 {
+        (at as u64 & 0xffff) | (done as u64 & 0xff) << 16 | extra << 24
+    }
+    /// Distance from the page's start.
+    pub const fn at(site: u64) -> u64 {
+        site & 0xffff
+    }
+    /// Instructions retired before.
+    pub const fn done(site: u64) -> u64 {
+        site >> 16 & 0xff
+    }
+    /// What is accessed: log2 of the size in bits 1:0, whether a later write is certain in bit 2, the segment from bit 4.
+    pub const fn extra(site: u64) -> u64 {
+        site >> 24
+    }
+}
