@@ -7,6 +7,7 @@
 
 mod sources;
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,7 +19,9 @@ use crate::host;
 /// A private apt root.
 pub struct Apt {
     root: PathBuf,
-    options: Vec<String>,
+    conf: PathBuf,
+    /// Were the lists brought up to date in this run?
+    fresh: Cell<bool>,
 }
 
 impl Apt {
@@ -45,36 +48,12 @@ impl Apt {
         let stale = fs::read_to_string(&list).is_ok_and(|old| old != text);
         host::write_whole(&list, text.as_bytes())?;
 
-        let at = |name: &str| root.join(name).display().to_string();
-        let mut options = vec![
-            format!(
-                "APT::Architecture={}",
-                architectures.first().context("no architecture")?
-            ),
-            "APT::Architectures=".to_owned(),
-            format!("Dir::State={}", at("")),
-            format!("Dir::State::lists={}", at("lists")),
-            format!("Dir::State::status={}", at("status")),
-            format!("Dir::Cache={}", at("cache")),
-            format!("Dir::Log={}", at("log")),
-            format!("Dir::Etc::sourcelist={}", at("debian.sources")),
-            "Dir::Etc::sourceparts=/dev/null".to_owned(),
-            "Dir::Etc::preferences=/dev/null".to_owned(),
-            "Dir::Etc::preferencesparts=/dev/null".to_owned(),
-            "Acquire::Languages=none".to_owned(),
-            "Acquire::Retries=3".to_owned(),
-            // The `_apt` user need not be able to enter the cache folder.
-            "APT::Sandbox::User=root".to_owned(),
-            "Debug::NoLocking=true".to_owned(),
-        ];
-        options.extend(
-            architectures
-                .iter()
-                .map(|arch| format!("APT::Architectures::={arch}")),
-        );
+        let conf = root.join("apt.conf");
+        host::write_whole(&conf, configuration(root, architectures).as_bytes())?;
         let apt = Apt {
             root: root.to_path_buf(),
-            options,
+            conf,
+            fresh: Cell::new(false),
         };
         if stale || !apt.root.join("updated").exists() {
             apt.update()?;
@@ -85,6 +64,7 @@ impl Apt {
     /// Brings the package lists up to date. A list that cannot be had (a mirror in the middle of a change, a suite
     /// that lacks an architecture) is only reported: what matters is whether the packages asked for are found.
     pub fn update(&self) -> Result<()> {
+        self.fresh.set(true);
         host::say("updating the package lists of the private apt root");
         if host::run(self.apt_get().arg("update")).is_ok() {
             return host::write_whole(&self.root.join("updated"), b"");
@@ -104,6 +84,14 @@ impl Apt {
         Ok(())
     }
 
+    /// Runs `action`, and once more with new lists if it fails with old ones: they name what the archive replaced since.
+    fn with_lists<T>(&self, action: impl Fn() -> Result<T>) -> Result<T> {
+        match action() {
+            Err(_) if !self.fresh.get() => self.update().and_then(|()| action()),
+            result => result,
+        }
+    }
+
     /// The first package on which `package` depends whose name begins with `prefix`: how `linux-image-*` meta
     /// packages name the kernel of the day.
     pub fn dependency(&self, package: &str, prefix: &str) -> Result<String> {
@@ -119,6 +107,10 @@ impl Apt {
     /// Downloads `package` (`name`, `name:arch` or `name/suite`) into `dir` and returns the file.
     pub fn download(&self, dir: &Path, package: &str) -> Result<PathBuf> {
         host::make_dir(dir)?;
+        self.with_lists(|| self.download_now(dir, package))
+    }
+
+    fn download_now(&self, dir: &Path, package: &str) -> Result<PathBuf> {
         // 'URI' file-name size hash
         let line = host::output_text(self.apt_get().args(["download", "--print-uris", package]))
             .with_context(|| format!("the apt sources have no package {package}"))?;
@@ -184,11 +176,11 @@ impl Apt {
         release: Option<&str>,
     ) -> Result<()> {
         host::make_dir(dir)?;
-        let mut command = self.apt_get();
-        command
-            .arg("-q")
-            .args(release.iter().flat_map(|suite| ["-t", suite]));
-        host::run(command.arg("download").args(packages).current_dir(dir))
+        self.with_lists(|| {
+            let mut command = self.apt_get();
+            command.args(release.iter().flat_map(|suite| ["-t", suite]));
+            host::run(command.arg("download").args(packages).current_dir(dir))
+        })
     }
 
     /// The backports suite of the release.
@@ -208,11 +200,50 @@ impl Apt {
 
     fn tool(&self, program: &str) -> Command {
         let mut command = host::command(program);
-        for option in &self.options {
-            command.arg("-o").arg(option);
-        }
+        command.arg("-c").arg(&self.conf);
         command
     }
+}
+
+/// The text of the root's apt.conf(5), read after the host's own, whose proxies and the like stay.
+fn configuration(root: &Path, architectures: &[&str]) -> String {
+    let root = root.display();
+    let native = architectures.first().unwrap_or(&"amd64");
+    let architectures: String = architectures
+        .iter()
+        .map(|arch| format!("\"{arch}\"; "))
+        .collect();
+    format!(
+        r##"// Written by `cargo xtask`.
+#clear APT::Architectures;
+APT::Architecture "{native}";
+APT::Architectures {{ {architectures}}};
+Dir::State "{root}";
+Dir::State::lists "{root}/lists";
+Dir::State::status "{root}/status";
+Dir::Cache "{root}/cache";
+Dir::Log "{root}/log";
+Dir::Etc::sourcelist "{root}/debian.sources";
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+// The `_apt` user need not be able to enter the cache folder.
+APT::Sandbox::User "root";
+APT::Update::Error-Mode "any";
+Acquire::Retries "2";
+Acquire::Languages "none";
+// The host's hooks and extra indices serve the host.
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear Acquire::IndexTargets::deb::DEP-11;
+#clear Acquire::IndexTargets::deb::DEP-11-icons-small;
+#clear Acquire::IndexTargets::deb::DEP-11-icons;
+#clear Acquire::IndexTargets::deb::DEP-11-icons-large;
+#clear Acquire::IndexTargets::deb::CNF;
+#clear Acquire::IndexTargets::deb::Contents-deb;
+"##
+    )
 }
 
 /// The content of the file of package `deb` whose path matches `pattern` (a glob of `tar`, from `./`).
