@@ -40,6 +40,12 @@ pub struct Open {
     pub fsw: u16,
     /// Destination register and memory as a whole.
     pub destination: bool,
+    /// General registers as a whole.
+    pub registers: bool,
+    /// Memory that the engine left as it was.
+    pub partial_stores: bool,
+    /// Which of two faults, and at which of two addresses.
+    pub fault_order: bool,
     /// Floating-point results.
     pub tolerance: Tolerance,
     /// Ranges of linear memory.
@@ -184,11 +190,27 @@ pub fn open(case: &Case, i: &Instruction, after: &Outcome) -> Open {
         flags: 0,
         fsw: 0,
         destination: false,
+        registers: false,
+        partial_stores: false,
+        fault_order: false,
         tolerance: Tolerance::Exact,
         memory: Vec::new(),
     };
     if after.fault.is_none() {
         (open.flags, open.destination) = flags(i, case.state.gpr[1] as u8);
+    }
+    if after.fault.is_some() {
+        // A fault restarts the instruction, and the SDM does not say what it stored or loaded before (Vol. 3A, 6.5): processors write what
+        // comes before the fault, Ferry nothing.
+        open.partial_stores = !i.has_rep_prefix() && !i.has_repne_prefix();
+        open.registers = matches!(m, M::Popa | M::Popad);
+        // Two operands fault in an order of the vendor's choice; so do LOCK where it is not allowed and the operand behind it.
+        open.fault_order = i.is_invalid()
+            || matches!(
+                m,
+                M::Retf | M::Iret | M::Iretd | M::Iretq | M::Popa | M::Popad
+            )
+            || is_compare(m);
     }
     if is_x87(i) && !CONDITIONS.contains(&m) {
         open.fsw |= C0 | C2 | C3;
@@ -216,6 +238,10 @@ pub fn open(case: &Case, i: &Instruction, after: &Outcome) -> Open {
             .extend(fields.iter().map(|&(from, to)| (at + from, at + to)));
     }
     open
+}
+
+fn is_compare(m: M) -> bool {
+    matches!(m, M::Cmpsb | M::Cmpsw | M::Cmpsd | M::Cmpsq)
 }
 
 /// Whether `i` is an x87 instruction.

@@ -10,6 +10,7 @@ use crate::case::{
     pattern, sreg,
 };
 use crate::compare::Engine;
+use arch::cpuid::{Feature, FeatureSet};
 use arch::{Cr0, Cr4, Descriptor, Efer, Exception, GuestPhys, Segment};
 use bus::clock::{Clock, Pace};
 use bus::{Attention, Bus, LocalApic, StopRequest};
@@ -66,7 +67,11 @@ fn processor(bytes: u64) -> (Box<Cpu>, Arc<Ram>) {
         attention: attention.clone(),
         stop: StopRequest::new(vec![attention]),
     };
-    let model = Model::by_name("x86-64-v2").expect("the default model exists");
+    // All that the table has, whichever models show it.
+    let mut model = Model::by_name("x86-64-v2").expect("the default model exists");
+    model.features = Feature::ALL
+        .iter()
+        .fold(FeatureSet::EMPTY, |set, &f| set.with(f));
     (Cpu::new(model, parts), ram)
 }
 
