@@ -16,10 +16,21 @@ fn size(bytes: u64) -> AccessSize {
 }
 
 impl Cpu {
+    /// The TLB array for accesses with the rights of `class`: for the current ones, the array that lets checked accesses through to
+    /// their checks.
+    #[inline(always)]
+    fn array(&self, class: Class) -> usize {
+        if class == self.class {
+            self.probe
+        } else {
+            class as usize
+        }
+    }
+
     /// Reads at a linear address with the rights of `class`.
     #[inline(always)]
     pub fn load_linear<T: Uint>(&mut self, class: Class, seg: Seg, addr: u64) -> Result<T, Fault> {
-        match self.mmu.tlb.read::<T>(class as usize, addr) {
+        match self.mmu.tlb.read::<T>(self.array(class), addr) {
             Some(v) => Ok(v),
             None => self.load_slow(class, seg, addr),
         }
@@ -34,7 +45,7 @@ impl Cpu {
         addr: u64,
         v: T,
     ) -> Result<(), Fault> {
-        if self.mmu.tlb.write::<T>(class as usize, addr, v) {
+        if self.mmu.tlb.write::<T>(self.array(class), addr, v) {
             return Ok(());
         }
         self.store_slow(class, seg, addr, v)

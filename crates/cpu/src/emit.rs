@@ -419,11 +419,15 @@ impl Emit for Cpu {
             sign_exponent: 0xffff,
         };
     }
-    fn enter_mmx(&mut self) -> Result<(), Stop> {
-        // ES: an unmasked x87 exception waits.
+    fn x87_pending(&mut self) -> Result<(), Stop> {
+        // ES.
         if self.fpu.fsw & 0x80 != 0 {
             return Err(Fault::new(Exception::MF).into());
         }
+        Ok(())
+    }
+    fn enter_mmx(&mut self) -> Result<(), Stop> {
+        self.x87_pending()?;
         self.fpu.fsw &= !0x3800;
         self.fpu.valid = 0xff;
         Ok(())

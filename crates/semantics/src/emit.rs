@@ -351,6 +351,8 @@ pub trait Emit: Sized {
     fn mm(&mut self, r: u8) -> Self::Vec;
     /// Sets the significand to the low half of `v` and sign and exponent to ones (Vol. 1, 9.2.1).
     fn set_mm(&mut self, r: u8, v: Self::Vec);
+    /// #MF if an unmasked x87 exception waits.
+    fn x87_pending(&mut self) -> Result<(), Self::Stop>;
     /// What every MMX instruction but EMMS does first: TOP = 0, all tags valid; #MF if an x87 exception is pending.
     fn enter_mmx(&mut self) -> Result<(), Self::Stop>;
     /// Zero-extends to a vector.

@@ -6,7 +6,7 @@ use crate::operand::{Place, address, read, register};
 use arch::{Gpr, Rflags};
 use decode::Insn;
 
-/// CMPXCHG: if the accumulator equals DEST, DEST ← SRC; else the accumulator ← DEST. DEST is written in any case.
+/// CMPXCHG: if the accumulator equals DEST, DEST ← SRC; else the accumulator ← DEST. A DEST in memory is written in any case.
 pub fn cmpxchg<E: Emit, W: Width>(e: &mut E, i: &Insn) -> Result<(), E::Stop> {
     let src = read::<E, W>(e, i, 1)?;
     let expected = e.reg::<W>(Gpr::RAX);
@@ -25,7 +25,8 @@ pub fn cmpxchg<E: Emit, W: Width>(e: &mut E, i: &Insn) -> Result<(), E::Stop> {
         }
         _ => {
             set_if_different::<E, W>(e, same, dst);
-            place.write::<W>(e, new)?;
+            // The upper half of an unequal 32-bit DEST stays, as it does on processors.
+            e.when(same, |e| place.write::<W>(e, new))?;
         }
     }
     let res = e.sub::<W>(expected, dst);

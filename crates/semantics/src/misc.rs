@@ -100,8 +100,9 @@ pub fn fence<E: Emit>(e: &mut E, _: &Insn) -> Result<(), E::Stop> {
     Ok(())
 }
 
-/// CLFLUSH: there is no cache to flush; the address must be good in its segment.
+/// CLFLUSH: there is no cache to flush; the byte must be readable.
 pub fn clflush<E: Emit>(e: &mut E, i: &Insn) -> Result<(), E::Stop> {
-    address(e, i, 1, Use::Read)?;
+    let a = address(e, i, 1, Use::Read)?;
+    e.load::<W8>(i.mem.seg, a)?;
     Ok(())
 }

@@ -23,6 +23,13 @@ pub fn available<E: Emit>(e: &mut E) -> Result<(), E::Stop> {
     Ok(())
 }
 
+/// The same and #MF if an x87 exception waits, which comes before any fault of a memory operand.
+#[inline(always)]
+pub fn ready<E: Emit>(e: &mut E) -> Result<(), E::Stop> {
+    available(e)?;
+    e.x87_pending()
+}
+
 /// DEST and SRC, MMX state entered.
 fn operands<E: Emit>(e: &mut E, i: &Insn) -> Result<(E::Vec, E::Vec), E::Stop> {
     let b = read_mm(e, i, 1)?;

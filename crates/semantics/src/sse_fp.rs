@@ -113,8 +113,12 @@ pub fn to_gpr<E: Emit, W: Width>(
 /// CVTPI2PS, CVTPI2PD: two integers of an MMX register or memory into the low lanes. CVTPI2PD from memory is no MMX instruction
 /// (Vol. 2A).
 pub fn from_mm<E: Emit>(e: &mut E, i: &Insn, format: FpFormat) -> Result<(), E::Stop> {
+    let mmx = i.ops[1] != Operand::Mem || format == FpFormat::Single;
+    if mmx {
+        e.x87_pending()?;
+    }
     let b = read_mm(e, i, 1)?;
-    if i.ops[1] != Operand::Mem || format == FpFormat::Single {
+    if mmx {
         e.enter_mmx()?;
     }
     let a = e.xmm(register(i, 0));
@@ -125,6 +129,7 @@ pub fn from_mm<E: Emit>(e: &mut E, i: &Insn, format: FpFormat) -> Result<(), E::
 
 /// CVTPS2PI, CVTPD2PI, CVTTPS2PI, CVTTPD2PI: two lanes into the integers of an MMX register.
 pub fn to_mm<E: Emit>(e: &mut E, i: &Insn, op: FpOp, format: FpFormat) -> Result<(), E::Stop> {
+    e.x87_pending()?;
     let b = match format {
         FpFormat::Single => read_xmm_low::<E, W64>(e, i, 1)?,
         FpFormat::Double => read_xmm(e, i, 1, Align::Vector)?,

@@ -183,7 +183,17 @@ pub fn enter<E: Emit, W: Width>(e: &mut E, i: &Insn) -> Result<(), E::Stop> {
         let a = linear(e, Seg::Ss, to, W::BYTES, Use::Write)?;
         e.store::<W>(Seg::Ss, a, v)?;
     }
-    let temp = e.cast::<W64, W>(frame);
+    // FrameTemp is all of ESP, not of SP, where the operand is wider than the stack pointer.
+    let temp = match e.mode().stack() {
+        Size::B16 => {
+            let above = e.reg::<W64>(Gpr::RSP);
+            let mask = e.imm::<W64>(!0xffff);
+            let above = e.and(above, mask);
+            e.or(above, frame)
+        }
+        _ => frame,
+    };
+    let temp = e.cast::<W64, W>(temp);
     if level > 0 {
         let to = moved(e, frame, -(level as i64) * step);
         let a = linear(e, Seg::Ss, to, W::BYTES, Use::Write)?;

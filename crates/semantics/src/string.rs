@@ -172,6 +172,8 @@ fn compare<E: Emit, W: Width>(e: &mut E, a: E::Val<W>, b: E::Val<W>) -> E::Bool 
 
 /// INS and OUTS: one iteration is the helper's, with the I/O permission check.
 pub fn io<E: Emit>(e: &mut E, i: &Insn, helper: Helper) -> Result<(), E::Stop> {
+    // Permission is asked for before the count: REP with a count of 0 faults all the same.
+    e.helper(Helper::PortPermission, i)?;
     repeat(e, i, None, |e| {
         e.helper(helper, i)?;
         Ok(None)

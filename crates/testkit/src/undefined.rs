@@ -3,7 +3,7 @@
 //! Each row names the page of the SDM (Vol. 2) that says so. Where Intel and AMD agree in silicon on an "undefined" result, the row is
 //! narrower than the manual and says so: Ferry does as the chips do.
 
-use crate::case::{Case, Outcome};
+use crate::case::{Bits, Case, Outcome, USER_DS, USER64_CS};
 use crate::generate::aim::linear;
 use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic as M, OpKind};
 
@@ -40,6 +40,10 @@ pub struct Open {
     pub fsw: u16,
     /// Destination register and memory as a whole.
     pub destination: bool,
+    /// Everything: the vendors differ.
+    pub all: bool,
+    /// x87 registers and status.
+    pub x87: bool,
     /// General registers as a whole.
     pub registers: bool,
     /// Memory that the engine left as it was.
@@ -190,6 +194,8 @@ pub fn open(case: &Case, i: &Instruction, after: &Outcome) -> Open {
         flags: 0,
         fsw: 0,
         destination: false,
+        all: is_vendors_choice(case, i, after),
+        x87: false,
         registers: false,
         partial_stores: false,
         fault_order: false,
@@ -202,19 +208,30 @@ pub fn open(case: &Case, i: &Instruction, after: &Outcome) -> Open {
     if after.fault.is_some() {
         // A fault restarts the instruction, and the SDM does not say what it stored or loaded before (Vol. 3A, 6.5): processors write what
         // comes before the fault, Ferry nothing.
-        open.partial_stores = !i.has_rep_prefix() && !i.has_repne_prefix();
+        open.partial_stores =
+            !(i.is_string_instruction() && (i.has_rep_prefix() || i.has_repne_prefix()));
         open.registers = matches!(m, M::Popa | M::Popad);
         // Two operands fault in an order of the vendor's choice; so do LOCK where it is not allowed and the operand behind it.
-        open.fault_order = i.is_invalid()
-            || matches!(
-                m,
-                M::Retf | M::Iret | M::Iretd | M::Iretq | M::Popa | M::Popad
-            )
-            || is_compare(m);
+        open.fault_order = i.is_invalid() || FAULT_ORDER.contains(&m) || is_vector_load(i);
     }
     if is_x87(i) && !CONDITIONS.contains(&m) {
         open.fsw |= C0 | C2 | C3;
     }
+    // FCOMI and its kin: "C1: set to 0" (SDM Vol. 2A); AMD leaves it.
+    let compares_flags = matches!(m, M::Fcomi | M::Fcomip | M::Fucomi | M::Fucomip);
+    if compares_flags {
+        open.fsw |= C1;
+    }
+    // An unmasked invalid operation: the SDM has condition codes and EFLAGS stay (Vol. 2A, FCOM, FCOMI); AMD sets them to "unordered".
+    let invalid = after.state.fx16(2) & 1 != 0 && after.state.fx16(0) & 1 == 0;
+    if invalid && is_x87(i) {
+        open.fsw |= C0 | C1 | C2 | C3;
+        if compares_flags {
+            open.flags |= CF | PF | ZF | AF | SF | OF;
+        }
+    }
+    // CVTPI2PS from memory: the SDM has it enter MMX state, AMD does not (as both for CVTPI2PD).
+    open.x87 = m == M::Cvtpi2ps && i.op1_kind() == OpKind::Memory;
     if TRANSCENDENTAL.contains(&m) {
         open.tolerance = Tolerance::Ulps(2);
         open.fsw &= !C2;
@@ -240,8 +257,43 @@ pub fn open(case: &Case, i: &Instruction, after: &Outcome) -> Open {
     open
 }
 
-fn is_compare(m: M) -> bool {
-    matches!(m, M::Cmpsb | M::Cmpsw | M::Cmpsd | M::Cmpsq)
+/// Instructions with several memory accesses, of which the host may have met another fault first.
+const FAULT_ORDER: &[M] = &[
+    M::Retf,
+    M::Iret,
+    M::Iretd,
+    M::Iretq,
+    M::Popa,
+    M::Popad,
+    M::Enter,
+    M::Cmpsb,
+    M::Cmpsw,
+    M::Cmpsd,
+    M::Cmpsq,
+    M::Fxsave,
+    M::Fxsave64,
+    M::Fxrstor,
+    M::Fxrstor64,
+    M::Fnsave,
+    M::Fnstenv,
+    M::Frstor,
+    M::Fldenv,
+];
+
+/// A misaligned 16-byte operand outside its segment: #GP(0) or #SS(0), both of one class of priority (SDM Vol. 3A, table 6-2).
+fn is_vector_load(i: &Instruction) -> bool {
+    i.memory_size().size() == 16 && i.memory_segment() == iced_x86::Register::SS
+}
+
+/// A far CALL from compatibility mode into 64-bit code, on a stack that is not flat: AMD pushes with 64-bit addresses, Intel before the
+/// mode changes. MASKMOVQ and MASKMOVDQU with nothing selected: whether a fault is seen is implementation dependent (SDM Vol. 2B).
+fn is_vendors_choice(case: &Case, i: &Instruction, after: &Outcome) -> bool {
+    let far = i.is_call_far() || i.is_call_far_indirect();
+    let leaves =
+        case.bits != Bits::B64 && (after.state.seg[1] == USER64_CS || after.fault.is_some());
+    let unselected = matches!(i.mnemonic(), M::Maskmovq | M::Maskmovdqu)
+        && after.fault.is_some_and(|f| f.vector != 16);
+    far && leaves && case.state.seg[2] != USER_DS || unselected
 }
 
 /// Whether `i` is an x87 instruction.

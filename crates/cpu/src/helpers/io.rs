@@ -134,6 +134,16 @@ fn advance(cpu: &mut Cpu, i: &Insn, register: u8, size: AccessSize) {
     }
 }
 
+/// The permission check of INS and OUTS.
+pub fn permission(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
+    let operand = usize::from(matches!(
+        i.code,
+        Code::Insb_m8_DX | Code::Insw_m16_DX | Code::Insd_m32_DX
+    ));
+    let port = port(cpu, i, operand);
+    Ok(check_permission(cpu, port, width(i.code))?)
+}
+
 /// One iteration of INS. Memory is probed before the port is read.
 pub fn input_string(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     let (size, port) = (width(i.code), port(cpu, i, 1));

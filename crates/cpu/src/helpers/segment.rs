@@ -522,12 +522,12 @@ pub fn verify(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
 /// ARPL.
 pub fn arpl(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     require_protected(cpu)?;
-    let place = operand::Place::<Cpu>::of::<W16>(cpu, i, 0, Use::Write)?;
-    let dst = place.modify::<W16>(cpu)?;
+    // DEST is written, and must be writable, only if it changes.
+    let dst = operand::read::<Cpu, W16>(cpu, i, 0)?;
     let src = operand::read::<Cpu, W16>(cpu, i, 1)?;
     let adjust = dst & 3 < src & 3;
     if adjust {
-        place.write::<W16>(cpu, dst & !3 | src & 3)?;
+        operand::write::<Cpu, W16>(cpu, i, 0, dst & !3 | src & 3)?;
     }
     set_zf(cpu, adjust);
     Ok(())

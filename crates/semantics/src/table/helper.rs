@@ -6,6 +6,8 @@
 pub enum Helper {
     /// CPUID.
     Cpuid,
+    /// FNENI, FNDISI, FNSETPM: nothing since the 387.
+    X87Ignore,
     /// HLT.
     Hlt,
 
@@ -22,6 +24,8 @@ pub enum Helper {
     Ins,
     /// OUTS: one iteration; the count is the caller's.
     Outs,
+    /// The I/O permission check of INS and OUTS, which comes before the count is looked at.
+    PortPermission,
     /// CMPXCHG16B.
     Cmpxchg16b,
     /// CRC32.

@@ -1,10 +1,10 @@
 //! MMX and what SSE, SSE2 and SSSE3 add on MMX registers (Vol. 1, 5.4 and 5.5.3).
 
 use crate::emit::{W32, W64};
-use crate::mmx::{self, available};
+use crate::mmx::{self, ready};
 use crate::vector::VecOp;
 
-rows! { before available;
+rows! { before ready;
     Movd_mm_rm32 => lift mmx::from_gpr[W32];
     Movq_mm_rm64 => lift mmx::from_gpr[W64];
     Movq_mm_mmm64 => lift mmx::movq;

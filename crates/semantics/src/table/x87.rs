@@ -20,6 +20,7 @@ rows! {
     Fldcw_m2byte => helper X87LoadControl;
     Fnstcw_m2byte => helper X87StoreControl;
     Fnstsw_m2byte Fnstsw_AX => helper X87StoreStatus;
+    Fneni Fndisi Fnsetpm => helper X87Ignore;
     Fninit => helper X87Initialize;
     Fnclex => helper X87Clear;
     Fnstenv_m14byte Fnstenv_m28byte => helper X87StoreEnvironment;

@@ -39,6 +39,10 @@ const FEATURES: &[F] = &[
 
 /// Instructions that a user-mode case cannot show, or whose result is not a function of the case.
 pub const EXCLUSIONS: &[(&[M], &str)] = &[
+    (
+        &[M::Fstpnce],
+        "an undocumented alias of FSTP that processors treat differently when ST(0) is empty",
+    ),
     (&[M::Rdtsc, M::Rdtscp, M::Rdpmc], "reads a counter"),
     (&[M::Cpuid], "reports the processor model"),
     (&[M::Syscall, M::Sysenter], "enters the host's kernel"),

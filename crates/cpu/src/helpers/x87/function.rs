@@ -5,13 +5,16 @@ use super::{complete, env, note_pointers, ready, stack_fault};
 use crate::{Stop, state::Cpu};
 use decode::{Code, Insn};
 use softfloat::x87;
-use softfloat::{Env, F80, Rounding};
+use softfloat::{Class, Env, F80, Rounding};
 
 /// ST(0) ← f(ST(0)): FSQRT, FRNDINT, F2XM1, FSIN, FCOS. The latter two set C2, and change nothing, for operands out of range.
 pub fn unary(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     ready(cpu)?;
     note_pointers(cpu, i);
     let Some(a) = cpu.fpu.st(0) else {
+        if matches!(i.code, Code::Fsin | Code::Fcos) {
+            cpu.fpu.set_flag(C2, false);
+        }
         if stack_fault(cpu, Stack::Underflow) {
             cpu.fpu.set_st(0, F80::INDEFINITE);
         }
@@ -68,6 +71,9 @@ pub fn scale(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     ready(cpu)?;
     note_pointers(cpu, i);
     let (Some(a), Some(b)) = (cpu.fpu.st(0), cpu.fpu.st(1)) else {
+        if i.code != Code::Fscale {
+            cpu.fpu.set_flag(C2, false);
+        }
         if stack_fault(cpu, Stack::Underflow) {
             cpu.fpu.set_st(0, F80::INDEFINITE);
         }
@@ -87,6 +93,11 @@ pub fn scale(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     };
     if complete(cpu, &env) {
         cpu.fpu.set_st(0, r.value);
+        if r.value.class() == Class::Nan {
+            // There is no quotient: the reduction is complete, C0 and C3 stay.
+            cpu.fpu.set_flag(C1 | C2, false);
+            return Ok(());
+        }
         let code = |bit: u8, flag: u16| if r.quotient & bit != 0 { flag } else { 0 };
         let partial = if r.partial { C2 } else { 0 };
         cpu.fpu
@@ -107,6 +118,9 @@ pub fn double(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
             if complete(cpu, &env) { pair } else { None }
         }
         _ => {
+            if i.code != Code::Fxtract {
+                cpu.fpu.set_flag(C2, false);
+            }
             let how = if a.is_none() {
                 Stack::Underflow
             } else {
@@ -128,7 +142,7 @@ fn both(cpu: &mut Cpu, env: &mut Env, code: Code, a: F80) -> Option<(F80, F80)> 
         Code::Fsincos => reduced(cpu, x87::sincos(env, a)),
         _ => {
             let tan = reduced(cpu, x87::tan(env, a))?;
-            let one = if tan.class() == softfloat::Class::Nan {
+            let one = if tan.class() == Class::Nan {
                 tan
             } else {
                 F80::ONE

@@ -56,6 +56,11 @@ pub fn wait(cpu: &mut Cpu, _: &Insn) -> Result<(), Stop> {
     pending(cpu)
 }
 
+/// FNENI, FNDISI, FNSETPM: instructions of the 8087 and 287 that do nothing now.
+pub fn ignore(cpu: &Cpu) -> Result<(), Stop> {
+    available(cpu)
+}
+
 /// Notes where an instruction that is not a control instruction, and its memory operand, stand.
 fn note_pointers(cpu: &mut Cpu, i: &Insn) {
     cpu.fpu.fcs = cpu.segment(Seg::Cs).selector;

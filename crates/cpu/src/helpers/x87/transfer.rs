@@ -228,8 +228,8 @@ pub fn move_if(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
         _ => Cond::NP,
     };
     match (cpu.fpu.st(0), cpu.fpu.st(sti(i))) {
+        // C1 is cleared by a stack underflow only.
         (Some(_), Some(v)) => {
-            cpu.fpu.set_flag(C1, false);
             if condition(cpu, c) {
                 cpu.fpu.set_st(0, v);
             }
@@ -270,8 +270,12 @@ pub fn sign(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
 pub fn stack(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     ready(cpu)?;
     match i.code {
-        Code::Ffree_sti => cpu.fpu.free(sti(i)),
+        Code::Ffree_sti => {
+            cpu.fpu.set_flag(C1, false);
+            cpu.fpu.free(sti(i));
+        }
         Code::Ffreep_sti => {
+            cpu.fpu.set_flag(C1, false);
             cpu.fpu.free(sti(i));
             cpu.fpu.pop();
         }
