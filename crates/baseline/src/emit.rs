@@ -996,10 +996,14 @@ impl<A: HostAssembler> Emit for Baseline<A> {
             Val::Imm(0xffff),
         );
     }
-    fn enter_mmx(&mut self) -> Result<(), Ended> {
+    fn x87_pending(&mut self) -> Result<(), Ended> {
         let fsw = self.get(Size::B16, offset::FSW);
         let pending = self.bit::<W16>(t(fsw), 7);
-        self.raise_if(pending, Fault::new(arch::Exception::MF))?;
+        self.raise_if(pending, Fault::new(arch::Exception::MF))
+    }
+    fn enter_mmx(&mut self) -> Result<(), Ended> {
+        self.x87_pending()?;
+        let fsw = self.get(Size::B16, offset::FSW);
         let mask = self.imm::<W16>(!0x3800);
         let fsw = self.and::<W16>(t(fsw), mask);
         self.put(Size::B16, offset::FSW, fsw.0);
