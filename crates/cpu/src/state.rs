@@ -241,6 +241,7 @@ impl Cpu {
     pub fn reset(&mut self) {
         self.init();
         self.fpu = Fpu::new();
+        self.ferr.set(false);
         self.msr = Msrs {
             pat: 0x0007_0406_0007_0406,
             misc_enable: 1,

@@ -16,6 +16,7 @@
 //! | [`I8042`] | 0: 0x60, 1: 0x64 | keyboard 1, mouse 12 |
 //! | [`I8237`] | 0: 0x00-0x0F, 1: 0xC0-0xDF, 2: 0x80-0x8F (0x80 is the POST port) | |
 //! | [`SystemControlA`] | 0: 0x92 | |
+//! | [`NumericError`] | 0: 0xF0 | 13 |
 //! | [`PciConfig`] | 0: 0xCF8-0xCFF, reset control 0xCF9 included | |
 //! | [`DebugExit`] | 0: 0xF4-0xF7 | |
 //! | [`DebugConsole`] | 0: 0xE9 | |
@@ -41,6 +42,7 @@ pub mod ioapic;
 pub mod irq;
 pub mod local_apic;
 pub mod mc146818;
+pub mod numeric_error;
 pub mod pci;
 pub mod reset;
 #[cfg(test)]
@@ -58,6 +60,7 @@ pub use ioapic::IoApic;
 pub use irq::IrqRouter;
 pub use local_apic::{ApicBus, ApicDevice};
 pub use mc146818::Mc146818;
+pub use numeric_error::NumericError;
 pub use pci::PciConfig;
 pub use reset::{A20Gate, SystemControlA};
 pub use uart16550::{Uart16550, UartInput};

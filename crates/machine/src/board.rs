@@ -2,14 +2,14 @@
 
 use crate::serial::SerialInput;
 use crate::{Config, DebugExit, Error, layout};
-use bus::{Alarm, Attention, Bus, Clock, LocalApic, StopRequest};
+use bus::{Alarm, Attention, Bus, Clock, IrqLine, LocalApic, StopRequest};
 use devices::hpet::HpetWires;
 use devices::mc146818::MemorySize;
 use devices::reset::{A20Gate, SystemControlA};
 use devices::uart16550::ByteSink;
 use devices::{
-    AcpiPm, ApicBus, Hpet, I8042, I8237, I8254, I8259, IoApic, IrqRouter, Mc146818, PciConfig,
-    Uart16550, acpi_pm,
+    AcpiPm, ApicBus, Hpet, I8042, I8237, I8254, I8259, IoApic, IrqRouter, Mc146818, NumericError,
+    PciConfig, Uart16550, acpi_pm,
 };
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
@@ -22,6 +22,8 @@ pub(crate) struct Board {
     pub bus: Arc<Bus>,
     pub apic: Arc<dyn LocalApic>,
     pub input: SerialInput,
+    /// Where the processor's FERR# goes.
+    pub ferr: IrqLine,
 }
 
 /// A bus under construction.
@@ -138,6 +140,9 @@ impl Board {
         let input = uart.input();
         b.ports(uart, &[0x3f8..=0x3ff])?;
         b.legacy(config, clock, &irqs, stop)?;
+        let errors = NumericError::new(irqs.isa(13));
+        let ferr = errors.ferr();
+        b.ports(errors, &[0xf0..=0xf0])?;
         if config.debug_exit == DebugExit::Present {
             let port = layout::DEBUG_EXIT;
             b.ports(devices::DebugExit::new(stop.clone()), &[port..=port + 3])?;
@@ -146,6 +151,7 @@ impl Board {
             bus: Arc::new(b.bus),
             apic: apics.local(0),
             input: SerialInput::new(input),
+            ferr,
         })
     }
 }

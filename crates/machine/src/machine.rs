@@ -66,6 +66,7 @@ impl Machine {
             failure,
             wake,
         };
+        machine.cpu.ferr = board.ferr;
         tracing::info!(target: "machine", memory = config.memory, protocol = machine.image.protocol(), "power on");
         machine.load()?;
         Ok(machine)

@@ -270,6 +270,7 @@ rows! {
     Reservednop_rm16_r16_0F1D Reservednop_rm32_r32_0F1D Reservednop_rm64_r64_0F1D => lift control::nop;
     Reservednop_rm16_r16_0F1E Reservednop_rm32_r32_0F1E Reservednop_rm64_r64_0F1E => lift control::nop;
     Reservednop_rm16_r16_0F1F Reservednop_rm32_r32_0F1F Reservednop_rm64_r64_0F1F => lift control::nop;
-    Prefetch_m8 Prefetchw_m8 Prefetchnta_m8 Prefetcht0_m8 Prefetcht1_m8 Prefetcht2_m8 => lift control::nop;
+    Prefetch_m8 Prefetchw_m8 Prefetchnta_m8 Prefetcht0_m8 Prefetcht1_m8 Prefetcht2_m8
+    Prefetchreserved3_m8 Prefetchreserved4_m8 Prefetchreserved5_m8 Prefetchreserved6_m8 Prefetchreserved7_m8 => lift control::nop;
     Ud0 Ud2 Ud0_r16_rm16 Ud0_r32_rm32 Ud0_r64_rm64 Ud1_r16_rm16 Ud1_r32_rm32 Ud1_r64_rm64 => lift control::undefined;
 }
