@@ -74,6 +74,12 @@ pub struct Values<A> {
     pub host: Option<HostFlags>,
 }
 
+impl<A: HostAssembler> Default for Values<A> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// What the host's flags stand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostFlags {
@@ -324,14 +330,9 @@ impl<A: HostAssembler> Values<A> {
         }
         let r = self.reg(v);
         if r == reg {
-            // The value moves away; the copy stays.
+            // The value's name moves away; its bits are still there.
             self.locked &= !(1 << reg);
             self.take(reg);
-            let Val::Temp(id) = v else { return };
-            match self.temps[id as usize].reg {
-                Some(new) => self.asm.mov(reg, new),
-                None => {}
-            }
             return;
         }
         self.take(reg);

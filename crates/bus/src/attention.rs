@@ -56,6 +56,8 @@ impl Attention {
         }
     }
 
-    /// Byte offset of the polled word, for engines that read it from generated code.
-    pub const BITS_OFFSET: usize = std::mem::offset_of!(Attention, bits);
+    /// The address of the polled word, for generated code: valid as long as this lives.
+    pub fn word_address(&self) -> u64 {
+        self.bits.as_ptr() as u64
+    }
 }

@@ -70,11 +70,11 @@ impl Request {
         if run.trace.as_deref() == Some("help") {
             return Ok(Self::Show(trace::list()));
         }
-        check_engine(&run.engine)?;
         check_cpus(&run.cpus)?;
         let machine = machine::Config {
             memory: memory(&run.memory)?,
             cpu: cpu(&run.cpu)?,
+            engine: engine(&run.engine)?,
             kernel: run.kernel,
             initrd: run.initrd,
             command_line: run.append,
@@ -104,14 +104,19 @@ fn enumerate(names: &[&str]) -> String {
     }
 }
 
-fn check_engine(name: &str) -> Result<(), Refusal> {
-    match name {
-        "eval" => Ok(()),
-        _ => Err(refuse(
-            "--engine",
-            format!("unknown engine '{name}'; accepted is eval"),
-        )),
-    }
+fn engine(name: &str) -> Result<machine::EngineKind, Refusal> {
+    let known = machine::EngineKind::available();
+    let names: Vec<&str> = known.iter().map(|e| e.0).collect();
+    known
+        .iter()
+        .find(|e| e.0 == name)
+        .map(|e| e.1)
+        .ok_or_else(|| {
+            refuse(
+                "--engine",
+                format!("unknown engine '{name}'; accepted is {}", enumerate(&names)),
+            )
+        })
 }
 
 fn check_cpus(text: &str) -> Result<(), Refusal> {

@@ -62,7 +62,10 @@ fn boot(config: Config) -> anyhow::Result<u8> {
         terminal.restore();
     }
     if let Some(format) = config.stats {
-        let stats = serde_json::to_value(machine.stats())?;
+        let mut stats = serde_json::to_value(machine.stats())?;
+        if let Some(engine) = machine.engine_stats() {
+            stats["engine"] = serde_json::to_value(engine)?;
+        }
         match format {
             StatsFormat::Text => eprint!("{}", stats::text(&stats)),
             StatsFormat::Json => eprintln!("{stats}"),

@@ -117,6 +117,24 @@ impl Cpu {
         Ok(())
     }
 
+    /// Whether a store of `bytes` bytes would change code, or crosses a page, which is looked at no closer. Faults as the store would.
+    pub fn stores_to_code(
+        &mut self,
+        class: Class,
+        seg: Seg,
+        addr: u64,
+        bytes: u64,
+    ) -> Result<bool, Fault> {
+        self.check_access(class, seg, addr, bytes, Use::Write)?;
+        if PAGE_SIZE - (addr & PAGE_MASK) < bytes {
+            return Ok(true);
+        }
+        Ok(match self.resolve(class, addr, Access::Write)? {
+            Target::Ram(p) => self.mmu.ram().is_code_at(p, bytes as usize),
+            Target::Bus(_) => false,
+        })
+    }
+
     /// Linear addresses are 32 bits wide outside 64-bit mode, but for system structures that compatibility mode reaches above.
     fn wrapped(&self, addr: u64) -> u64 {
         if self.mode.is_64() || self.mode.long() && addr > 1 << 32 {
@@ -217,7 +235,7 @@ impl Cpu {
     fn write_bytes(&mut self, target: Target, bytes: u64, v: u64) {
         match target {
             Target::Ram(p) => {
-                self.leave |= self.mmu.ram().is_code(p.frame());
+                self.leave |= self.mmu.ram().is_code_at(p, bytes.min(8) as usize);
                 let b = v.to_le_bytes();
                 let _ = self.mmu.ram().write(p, &b[..bytes.min(8) as usize]);
             }

@@ -139,6 +139,7 @@ pub mod offset {
     pub const VALUE: usize = NATIVE + offset_of!(Native, value);
     pub const SITE: usize = NATIVE + offset_of!(Native, site);
     pub const ATTENTION: usize = NATIVE + offset_of!(Native, attention);
+    pub const RETIRED: usize = NATIVE + offset_of!(Native, retired);
     pub const SAVED: usize = NATIVE + offset_of!(Native, saved);
     pub const OPERANDS: usize = NATIVE + offset_of!(Native, operands);
     pub const READ_LIMITS: usize = NATIVE + offset_of!(Native, read_limits);
@@ -216,6 +217,17 @@ pub mod site {
     /// Instructions retired before.
     pub const fn done(site: u64) -> u64 {
         site >> 16 & 0xff
+    }
+    /// The segment of an access.
+    pub const fn segment(extra: u64) -> arch::Seg {
+        match extra >> 4 & 7 {
+            0 => arch::Seg::Es,
+            1 => arch::Seg::Cs,
+            2 => arch::Seg::Ss,
+            4 => arch::Seg::Fs,
+            5 => arch::Seg::Gs,
+            _ => arch::Seg::Ds,
+        }
     }
     /// What is accessed: log2 of the size in bits 1:0, whether a later write is certain in bit 2, the segment from bit 4.
     pub const fn extra(site: u64) -> u64 {

@@ -1,1 +1,35 @@
-//! x
+//! The engine: translations of guest code, where they are kept, how they are linked, and the loop that enters them.
+//!
+//! - [`arena`]: executable memory, written through another mapping.
+//! - [`cache`]: which translation belongs to which guest code, and which links lead to it.
+//! - [`enter`]: the way into generated code and the stubs that it calls.
+//! - [`run`]: the dispatcher.
+//!
+//! Invariant: generated code is entered only with [`cpu::native::Native::key`] right for the processor's mode and mapping, and left before
+//! either changes.
+
+#[cfg(target_arch = "x86_64")]
+pub mod arena;
+#[cfg(target_arch = "x86_64")]
+pub mod cache;
+#[cfg(target_arch = "x86_64")]
+pub mod enter;
+#[cfg(target_arch = "x86_64")]
+pub mod run;
+pub mod stats;
+
+#[cfg(target_arch = "x86_64")]
+pub use run::{Engine, Options};
+pub use stats::EngineStats;
+
+/// Host trouble of the engine.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The host gives no executable memory.
+    #[error("the host cannot map {bytes} bytes of memory for translated code")]
+    Map {
+        bytes: usize,
+        #[source]
+        source: std::io::Error,
+    },
+}

@@ -1,5 +1,6 @@
 //! What a machine is built of.
 
+use crate::engine::EngineKind;
 use std::path::PathBuf;
 
 /// What the guest's reset does.
@@ -24,6 +25,7 @@ pub struct Config {
     /// Bytes of RAM, a whole number of pages from `layout::MEMORY_MIN` to `layout::MEMORY_MAX`.
     pub memory: u64,
     pub cpu: cpu::Model,
+    pub engine: EngineKind,
     pub kernel: PathBuf,
     pub initrd: Option<PathBuf>,
     pub command_line: String,

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 /// Host-side errors of the board.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error(transparent)]
+    Engine(#[from] ::engine::Error),
     #[error("cannot open the {role} {} (accepted is a readable file)", path.display())]
     Open {
         role: &'static str,
@@ -65,6 +67,7 @@ impl Error {
             | Self::Kernel { .. }
             | Self::Memory { .. } => Blame::Arguments,
             Self::Read { .. }
+            | Self::Engine(_)
             | Self::Wiring(_)
             | Self::Load(_)
             | Self::Thread(_)

@@ -7,6 +7,7 @@
 pub mod acpi;
 mod board;
 mod config;
+mod engine;
 mod error;
 mod image;
 pub mod layout;
@@ -16,9 +17,11 @@ pub mod memory_map;
 mod serial;
 mod ticker;
 
+pub use ::engine::EngineStats;
 pub use bus::{ResetSource, StopReason, StopRequest};
 pub use config::{Config, DebugExit, OnReset, cpu_models};
 pub use cpu::{Model as CpuModel, Stats};
+pub use engine::EngineKind;
 pub use error::{Blame, Error};
 pub use image::BootImage;
 pub use machine::{Machine, describe};

@@ -1,6 +1,7 @@
 //! The machine: power-on, run, reset, stop.
 
 use crate::board::Board;
+use crate::engine::Engine;
 use crate::image::BootImage;
 use crate::serial::{Failure, SerialInput};
 use crate::ticker::Ticker;
@@ -18,6 +19,7 @@ const CPUS: u8 = 1;
 /// A PC. It runs on the thread that calls [`Machine::run`].
 pub struct Machine {
     cpu: Box<Cpu>,
+    engine: Engine,
     ram: Arc<Ram>,
     bus: Arc<Bus>,
     attention: Arc<Attention>,
@@ -56,6 +58,7 @@ impl Machine {
         };
         let mut machine = Self {
             cpu: Cpu::new(config.cpu.clone(), parts),
+            engine: Engine::new(config.engine)?,
             ram,
             bus: board.bus,
             attention,
@@ -87,11 +90,16 @@ impl Machine {
         self.cpu.stats()
     }
 
+    /// What the translator did so far, if there is one.
+    pub fn engine_stats(&self) -> Option<&::engine::EngineStats> {
+        self.engine.stats()
+    }
+
     /// Runs until the guest or the host ends it. A reset is no end unless the machine was configured so.
     pub fn run(&mut self) -> Result<StopReason, Error> {
         let ticker = Ticker::start(self.bus.clone(), self.wake.clone())?;
         let reason = loop {
-            self.cpu.run();
+            self.engine.run(&mut self.cpu);
             // In this order: a request that comes in between raises STOP again.
             self.attention.take(Attention::STOP);
             match self.stop.take() {

@@ -135,6 +135,18 @@ impl Ram {
         Some(unsafe { self.map.as_mut_ptr().add(o) })
     }
 
+    /// The guest-physical address behind a host address that a TLB entry leads to.
+    pub fn guest_of(&self, host: u64) -> Option<GuestPhys> {
+        let o = host.checked_sub(self.map.as_ptr() as u64)?;
+        (o < self.size).then(|| {
+            GuestPhys(if o >= HOLE_START {
+                o - HOLE_START + HOLE_END
+            } else {
+                o
+            })
+        })
+    }
+
     /// Copies RAM out.
     pub fn read(&self, addr: GuestPhys, into: &mut [u8]) -> Result<(), OutsideRam> {
         let len = into.len() as u64;

@@ -1,0 +1,289 @@
+//! The way into generated code on x86-64, and the stubs that it calls.
+//!
+//! Convention: RDI is the `Cpu`, R15 counts retired instructions, RSP is aligned to 16 and stays where it is, all else is free. That is
+//! Cranelift's tail convention with the `Cpu` as only argument, R15 pinned.
+//!
+//! # Unsafe
+//! Owns the transfer between Rust and generated code. Invariants: the pointer handed to [`enter`] is the only way to the `Cpu` while
+//! generated code runs, and each stub makes one exclusive reference of it that ends before the stub returns; pointers in cells are to
+//! boxes that the cache keeps alive as long as the code.
+#![expect(unsafe_code, reason = "calls generated code and is called by it")]
+
+use arch::{Fault, Mode};
+use baseline::block::FpCall;
+use cpu::native::{Stubs, exit, offset, site};
+use cpu::{Cpu, Stop, helpers};
+use decode::Insn;
+use semantics::emit::Emit;
+use semantics::table::{self, Class, Helper};
+use semantics::vector::VecOp;
+use std::arch::naked_asm;
+
+/// What a cell of a helper call points to.
+#[derive(Debug)]
+pub struct HelperCall {
+    pub helper: Helper,
+    pub insn: Insn,
+    /// The helper is the whole instruction, not a part of it.
+    pub whole: bool,
+}
+
+impl HelperCall {
+    /// The call of `helper` by `insn`.
+    pub fn new(helper: Helper, insn: Insn) -> Self {
+        let whole = table::row::<Cpu>(insn.code).is_some_and(|r| r.class == Class::Helper);
+        Self {
+            helper,
+            insn,
+            whole,
+        }
+    }
+}
+
+/// Runs generated code at `entry` until it leaves; the reason is in [`Native::value`].
+pub fn run(cpu: &mut Cpu, entry: u64) {
+    // SAFETY: `entry` is the start of a live translation, whose code keeps the convention; `cpu` is exclusive.
+    unsafe { enter(cpu, entry) }
+}
+
+/// The stubs' addresses.
+pub fn stubs() -> Stubs {
+    Stubs {
+        load: load as *const () as u64,
+        store: store as *const () as u64,
+        helper: helper as *const () as u64,
+        flags: flags as *const () as u64,
+        vector: vector as *const () as u64,
+        fp: fp as *const () as u64,
+        exit: leave as *const () as u64,
+    }
+}
+
+const RETIRED: usize = offset::RETIRED;
+
+#[unsafe(naked)]
+unsafe extern "C" fn enter(cpu: *mut Cpu, entry: u64) {
+    naked_asm!(
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "sub rsp, 8",
+        "xor r15d, r15d",
+        "jmp rsi",
+    )
+}
+
+/// Jumped to.
+#[unsafe(naked)]
+unsafe extern "C" fn leave() {
+    naked_asm!(
+        "mov [rdi + {retired}], r15",
+        "add rsp, 8",
+        "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp",
+        "ret",
+        retired = const RETIRED,
+    )
+}
+
+/// A stub that keeps every general register; if the Rust function answers other than zero, generated code is left.
+macro_rules! preserving {
+    ($name:ident, $rust:ident) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name() {
+            naked_asm!(
+                "push rax", "push rcx", "push rdx", "push rsi", "push rdi",
+                "push r8", "push r9", "push r10", "push r11",
+                "call {f}",
+                "test eax, eax",
+                "jnz 2f",
+                "pop r11", "pop r10", "pop r9", "pop r8",
+                "pop rdi", "pop rsi", "pop rdx", "pop rcx", "pop rax",
+                "ret",
+                "2:",
+                "mov rdi, [rsp + 32]",
+                "add rsp, 80",
+                "jmp {leave}",
+                f = sym $rust,
+                leave = sym leave,
+            )
+        }
+    };
+}
+
+/// A stub that keeps only the `Cpu` pointer and the counter.
+macro_rules! plain {
+    ($name:ident, $rust:ident) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name() {
+            naked_asm!(
+                "push rdi",
+                "call {f}",
+                "pop rdi",
+                "test eax, eax",
+                "jnz 2f",
+                "ret",
+                "2:",
+                "add rsp, 8",
+                "jmp {leave}",
+                f = sym $rust,
+                leave = sym leave,
+            )
+        }
+    };
+}
+
+preserving!(load, slow_load);
+preserving!(store, slow_store);
+preserving!(flags, work_out_flags);
+plain!(helper, call_helper);
+plain!(vector, vector_operation);
+plain!(fp, fp_operation);
+
+/// Leaves generated code with `reason`.
+fn stop(cpu: &mut Cpu, reason: u64, extra: u64) -> u32 {
+    cpu.native.value = [reason, extra];
+    1
+}
+
+fn fault(cpu: &mut Cpu, f: Fault) -> u32 {
+    stop(cpu, exit::FAULT, exit::pack(f))
+}
+
+extern "C" fn slow_load(cpu: &mut Cpu) -> u32 {
+    let extra = site::extra(cpu.native.site);
+    let (addr, seg, class) = (cpu.native.address, site::segment(extra), cpu.class);
+    let v = match extra & 3 {
+        0 => cpu.load_linear::<u8>(class, seg, addr).map(u64::from),
+        1 => cpu.load_linear::<u16>(class, seg, addr).map(u64::from),
+        2 => cpu.load_linear::<u32>(class, seg, addr).map(u64::from),
+        _ => cpu.load_linear::<u64>(class, seg, addr),
+    };
+    match v {
+        Ok(v) => {
+            cpu.native.value[0] = v;
+            0
+        }
+        Err(f) => fault(cpu, f),
+    }
+}
+
+extern "C" fn slow_store(cpu: &mut Cpu) -> u32 {
+    let extra = site::extra(cpu.native.site);
+    let (addr, v, seg, class) = (
+        cpu.native.address,
+        cpu.native.value[0],
+        site::segment(extra),
+        cpu.class,
+    );
+    // A store to code ends the block that it stands in: the evaluator does it, between blocks.
+    match cpu.stores_to_code(class, seg, addr, 1 << (extra & 3)) {
+        Err(f) => return fault(cpu, f),
+        Ok(true) => return stop(cpu, exit::EVALUATE, 0),
+        Ok(false) => {}
+    }
+    let done = match extra & 3 {
+        0 => cpu.store_linear(class, seg, addr, v as u8),
+        1 => cpu.store_linear(class, seg, addr, v as u16),
+        2 => cpu.store_linear(class, seg, addr, v as u32),
+        _ => cpu.store_linear(class, seg, addr, v),
+    };
+    match done {
+        Ok(()) => 0,
+        Err(f) => fault(cpu, f),
+    }
+}
+
+extern "C" fn work_out_flags(cpu: &mut Cpu) -> u32 {
+    let status = semantics::flags::status(cpu);
+    cpu.flags = semantics::emit::Flags {
+        src: status,
+        ..cpu::state::NO_FLAGS
+    };
+    0
+}
+
+extern "C" fn call_helper(cpu: &mut Cpu) -> u32 {
+    // SAFETY: the cell of a live translation points to a live call.
+    let call = unsafe { &*(cpu.native.address as *const HelperCall) };
+    let before = (cpu.mode, cpu.mmu.tlb.epoch);
+    match helpers::call(cpu, call.helper, &call.insn) {
+        Ok(()) => {
+            let changed = (cpu.mode, cpu.mmu.tlb.epoch) != before || cpu.leave;
+            if changed && call.whole {
+                advance(cpu, before.0, call.insn.len);
+                return stop(cpu, exit::HELPER, 0);
+            }
+            0
+        }
+        Err(Stop::Branch) => stop(cpu, exit::HELPER, 0),
+        Err(Stop::End) => {
+            advance(cpu, before.0, call.insn.len);
+            stop(cpu, exit::HELPER, 0)
+        }
+        Err(Stop::Fault(f)) => fault(cpu, f),
+    }
+}
+
+fn advance(cpu: &mut Cpu, mode: Mode, len: u8) {
+    cpu.rip = cpu.rip.wrapping_add(len.into());
+    if !mode.is_64() {
+        cpu.rip &= 0xffff_ffff;
+    }
+}
+
+/// Reads or writes 16 bytes of the `Cpu` by offset.
+fn at(cpu: &mut Cpu, offset: u64) -> *mut u128 {
+    (cpu as *mut Cpu)
+        .cast::<u8>()
+        .wrapping_add(offset as usize)
+        .cast()
+}
+
+fn operands(cpu: &mut Cpu) -> (u128, u128) {
+    let [a, b, _] = cpu.native.operands;
+    // SAFETY: the writer names vectors inside the `Cpu`.
+    unsafe { (at(cpu, a).read_unaligned(), at(cpu, b).read_unaligned()) }
+}
+
+fn answer(cpu: &mut Cpu, v: u128) {
+    let d = cpu.native.operands[2];
+    // SAFETY: as for the operands.
+    unsafe { at(cpu, d).write_unaligned(v) };
+}
+
+extern "C" fn vector_operation(cpu: &mut Cpu) -> u32 {
+    // SAFETY: the cell of a live translation points to a live operation.
+    let op = unsafe { *(cpu.native.address as *const VecOp) };
+    let (a, b) = operands(cpu);
+    answer(cpu, op.eval(a, b));
+    0
+}
+
+extern "C" fn fp_operation(cpu: &mut Cpu) -> u32 {
+    // SAFETY: as for vectors.
+    let call = unsafe { *(cpu.native.address as *const FpCall) };
+    let (a, b) = operands(cpu);
+    let done = match call {
+        FpCall::Compute(op, format, lanes) => {
+            cpu.fp(op, format, lanes, a, b).map(|v| answer(cpu, v))
+        }
+        FpCall::Compare(relation, format) => {
+            cpu.fp_compare(relation, format, a, b).map(|(u, l, e)| {
+                cpu.native.value[0] = u64::from(u) | u64::from(l) << 1 | u64::from(e) << 2;
+            })
+        }
+        FpCall::Strings(imm) => {
+            let [a_len, b_len] = cpu.native.value.map(|v| v as u32);
+            cpu.native.value[0] = cpu.string_compare(imm, a, b, a_len, b_len).into();
+            Ok(())
+        }
+    };
+    match done {
+        Ok(()) => 0,
+        Err(Stop::Fault(f)) => fault(cpu, f),
+        Err(_) => stop(cpu, exit::EVALUATE, 0),
+    }
+}

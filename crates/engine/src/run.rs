@@ -1,0 +1,266 @@
+//! The dispatcher: finds or makes the translation for RIP, enters it, and serves what it was left for.
+
+use crate::arena::Arena;
+use crate::cache::{Cache, Key};
+use crate::stats::EngineStats;
+use crate::{Error, enter};
+use arch::{Fault, GuestPhys, PAGE_MASK, Seg};
+use baseline::{Baseline, x64::X64};
+use cpu::Cpu;
+use cpu::event::Event;
+use cpu::native::{JumpEntry, exit, site};
+use cpu::run::Next;
+use memory::{Access, Target};
+use std::time::Instant;
+
+/// How the engine works.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bytes of memory for generated code.
+    pub code_cache: usize,
+    /// Links between translations of one page.
+    pub chain: bool,
+    /// The inline cache of indirect and cross-page targets.
+    pub jump_cache: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            code_cache: 64 << 20,
+            chain: true,
+            jump_cache: true,
+        }
+    }
+}
+
+/// The most instructions in a block.
+const MAX_INSTRUCTIONS: usize = 64;
+
+/// A link cell that wants to lead to the translation for RIP, if RIP is still what it was then.
+#[derive(Clone, Copy)]
+struct Pending {
+    /// Host address.
+    cell: u64,
+    rip: u64,
+    mode: arch::Mode,
+    /// The cell is gone if the cache was emptied since.
+    flushes: u64,
+}
+
+/// One vCPU's engine.
+pub struct Engine {
+    cache: Cache,
+    writer: Baseline<X64>,
+    options: Options,
+    pub stats: EngineStats,
+}
+
+impl Engine {
+    /// An engine with an empty code cache.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        let arena = Arena::new(options.code_cache)?;
+        Ok(Self {
+            cache: Cache::new(arena),
+            writer: Baseline::new(),
+            options,
+            stats: EngineStats::default(),
+        })
+    }
+
+    /// Runs until [`bus::Attention::STOP`] is raised, which is taken.
+    pub fn run(&mut self, cpu: &mut Cpu) {
+        cpu.native.stubs = enter::stubs();
+        cpu.native.attention = cpu.attention.word_address();
+        let mut pending = None;
+        while cpu.between_blocks() == Next::Execute {
+            if cpu.mmu.ram().has_stale() {
+                self.drop_stale(cpu);
+                pending = None;
+            }
+            if cpu.needs_care() || !translatable(cpu) {
+                pending = None;
+                cpu.evaluate_block();
+                continue;
+            }
+            match self.entry(cpu, pending.take()) {
+                Ok(Some(entry)) => pending = self.enter(cpu, entry),
+                Ok(None) => cpu.evaluate_one(),
+                Err(f) => cpu.deliver(Event::Exception(f)),
+            }
+        }
+        (self.stats.cache_used, self.stats.cache_size) = {
+            let (used, size) = self.cache.arena.used();
+            (used as u64, size as u64)
+        };
+    }
+
+    /// Drops translations whose guest code was written.
+    fn drop_stale(&mut self, cpu: &mut Cpu) {
+        for (frame, hit) in cpu.mmu.ram().take_stale() {
+            self.cache
+                .invalidate(frame, hit, &mut cpu.native.jumps, &mut self.stats);
+        }
+    }
+
+    /// The host entry for RIP, translated if need be; `None` if the evaluator must do the next instruction.
+    fn entry(&mut self, cpu: &mut Cpu, pending: Option<Pending>) -> Result<Option<u64>, Fault> {
+        let linear = cpu.fetch_address()?;
+        let Target::Ram(addr) = fetch(cpu, linear)? else {
+            return Ok(None);
+        };
+        let key = Key {
+            addr,
+            mode: cpu.mode,
+        };
+        let entry = match self.cache.find(key) {
+            Some(e) => e,
+            None => match self.translate(cpu, linear, key)? {
+                Some(e) => e,
+                None => return Ok(None),
+            },
+        };
+        if let Some(p) = pending
+            && self.options.chain
+            && (p.rip, p.mode, p.flushes) == (cpu.rip, cpu.mode, self.stats.flushes)
+        {
+            self.cache.link(p.cell, key);
+        }
+        let n = &mut cpu.native;
+        let base = cpu.rip.wrapping_sub(linear & PAGE_MASK);
+        n.page_base = if cpu.mode.is_64() {
+            base
+        } else {
+            base & 0xffff_ffff
+        };
+        n.key = cpu.mmu.tlb.epoch << 32 | u64::from(cpu.mode.0);
+        if self.options.jump_cache {
+            n.jumps[JumpEntry::place(cpu.rip)] = JumpEntry {
+                rip: cpu.rip,
+                key: n.key,
+                base: n.page_base,
+                entry,
+            };
+        }
+        Ok(Some(entry))
+    }
+
+    fn translate(&mut self, cpu: &mut Cpu, linear: u64, key: Key) -> Result<Option<u64>, Fault> {
+        let start = Instant::now();
+        let run = cpu.decode_run(linear, MAX_INSTRUCTIONS)?;
+        let insns: Vec<decode::Insn> = run
+            .steps
+            .iter()
+            .take_while(|s| s.exists())
+            .map(|s| s.insn)
+            .collect();
+        if insns.is_empty() {
+            return Ok(None);
+        }
+        let mut entry = None;
+        for _ in 0..2 {
+            let block = self
+                .writer
+                .translate(key.mode, key.addr.offset() as u32, &insns);
+            entry = self.cache.insert(key, &block);
+            if entry.is_some() {
+                let s = &mut self.stats;
+                s.translations += 1;
+                s.guest_instructions += u64::from(block.instructions);
+                s.guest_bytes += u64::from(block.bytes);
+                s.host_bytes += block.code.len() as u64;
+                break;
+            }
+            // Full: everything goes, and only what is still needed comes back.
+            self.cache.clear();
+            cpu.native.jumps.fill(JumpEntry::NONE);
+            self.stats.flushes += 1;
+        }
+        self.stats.translation_ns += start.elapsed().as_nanos() as u64;
+        Ok(entry)
+    }
+
+    /// Runs generated code; answers the link cell that wants to lead to what comes next.
+    fn enter(&mut self, cpu: &mut Cpu, entry: u64) -> Option<Pending> {
+        self.stats.entries += 1;
+        enter::run(cpu, entry);
+        let retired = cpu.native.retired;
+        let [reason, extra] = cpu.native.value;
+        let at = cpu.native.site;
+        let (before, mut link) = (site::done(at), None);
+        let mut done = retired;
+        match reason & 0xff {
+            exit::LOOKUP => self.stats.lookups += 1,
+            exit::UNLINKED => {
+                self.stats.links += 1;
+                let flushes = self.stats.flushes;
+                link = Some(Pending {
+                    cell: extra,
+                    rip: cpu.rip,
+                    mode: cpu.mode,
+                    flushes,
+                });
+            }
+            exit::ATTEND => self.stats.attentions += 1,
+            exit::HELPER => {
+                self.stats.helpers += 1;
+                done += before + 1;
+                cpu.leave = false;
+            }
+            _ => {
+                done += before;
+                let rip = cpu.native.page_base.wrapping_add(site::at(at));
+                cpu.rip = if cpu.mode.is_64() {
+                    rip
+                } else {
+                    rip & 0xffff_ffff
+                };
+            }
+        }
+        self.stats.executed += done;
+        cpu.counters.instructions += done;
+        cpu.bus.clock().retire(done);
+        match reason & 0xff {
+            exit::EVALUATE => {
+                self.stats.evaluations += 1;
+                cpu.evaluate_one();
+            }
+            exit::FAULT => {
+                self.stats.faults += 1;
+                cpu.deliver(Event::Exception(exit::fault(extra)));
+            }
+            exit::RAISE => {
+                self.stats.faults += 1;
+                cpu.deliver(Event::Exception(exit::fault(reason)));
+            }
+            _ => {}
+        }
+        link
+    }
+}
+
+/// Whether the one-pass writer serves this mode: 64-bit code, and 32-bit code without a limit to check.
+fn translatable(cpu: &Cpu) -> bool {
+    match cpu.mode.code() {
+        arch::Size::B64 => true,
+        arch::Size::B32 => cpu.segment(Seg::Cs).limit == u32::MAX,
+        arch::Size::B16 => false,
+    }
+}
+
+/// Where code at `linear` stands.
+fn fetch(cpu: &mut Cpu, linear: u64) -> Result<Target, Fault> {
+    // The TLB knows the host address of the page; the frame follows from a walk, remembered per linear page.
+    match cpu
+        .mmu
+        .tlb
+        .host(cpu.class as usize, linear, 1, Access::Fetch)
+    {
+        Some(h) => Ok(cpu
+            .mmu
+            .ram()
+            .guest_of(h as u64)
+            .map_or(Target::Bus(GuestPhys(0)), Target::Ram)),
+        None => cpu.resolve(cpu.class, linear, Access::Fetch),
+    }
+}

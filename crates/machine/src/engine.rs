@@ -1,0 +1,61 @@
+//! Which engine executes the guest.
+
+use crate::Error;
+use cpu::Cpu;
+
+/// The choice of an engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EngineKind {
+    /// The evaluator alone: tier 0, the reference.
+    #[default]
+    Eval,
+    /// Translation to host code, with the evaluator for the rest.
+    Jit,
+}
+
+impl EngineKind {
+    /// The engines that this build has for its host.
+    pub fn available() -> &'static [(&'static str, Self)] {
+        if cfg!(target_arch = "x86_64") {
+            &[("eval", Self::Eval), ("jit", Self::Jit)]
+        } else {
+            &[("eval", Self::Eval)]
+        }
+    }
+}
+
+/// The engine of a machine.
+pub(crate) enum Engine {
+    Eval,
+    #[cfg(target_arch = "x86_64")]
+    Jit(Box<::engine::Engine>),
+}
+
+impl Engine {
+    pub(crate) fn new(kind: EngineKind) -> Result<Self, Error> {
+        match kind {
+            #[cfg(target_arch = "x86_64")]
+            EngineKind::Jit => Ok(Self::Jit(Box::new(
+                ::engine::Engine::new(::engine::Options::default()).map_err(Error::Engine)?,
+            ))),
+            _ => Ok(Self::Eval),
+        }
+    }
+
+    /// Runs until STOP is raised.
+    pub(crate) fn run(&mut self, cpu: &mut Cpu) {
+        match self {
+            Self::Eval => cpu.run(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Jit(e) => e.run(cpu),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Option<&::engine::EngineStats> {
+        match self {
+            Self::Eval => None,
+            #[cfg(target_arch = "x86_64")]
+            Self::Jit(e) => Some(&e.stats),
+        }
+    }
+}
