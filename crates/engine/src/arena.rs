@@ -105,7 +105,7 @@ impl Arena {
 
     /// Sets a cell.
     pub fn set_cell(&mut self, offset: usize, value: u64) {
-        assert!(offset >= self.cells && offset + 8 <= self.len && offset % 8 == 0);
+        assert!(offset >= self.cells && offset + 8 <= self.len && offset.is_multiple_of(8));
         // SAFETY: just checked; cells are read by generated code with aligned loads, which see the old word or the new one.
         unsafe { self.write.add(offset).cast::<u64>().write_volatile(value) };
     }
