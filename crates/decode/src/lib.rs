@@ -123,17 +123,19 @@ fn operand(i: &Instruction, n: u32, mode: Mode, out: &mut Insn) -> Operand {
             memory(i, mode, out);
             Operand::Mem
         }
-        MemorySegSI | MemorySegDI | MemoryESDI => string(i, out, Size::B16),
-        MemorySegESI | MemorySegEDI | MemoryESEDI => string(i, out, Size::B32),
-        MemorySegRSI | MemorySegRDI | MemoryESRDI => string(i, out, Size::B64),
+        MemorySegSI | MemorySegDI | MemoryESDI => string(i, mode, out, Size::B16),
+        MemorySegESI | MemorySegEDI | MemoryESEDI => string(i, mode, out, Size::B32),
+        MemorySegRSI | MemorySegRDI | MemoryESRDI => string(i, mode, out, Size::B64),
         _ => Operand::Imm(i.immediate(n)),
     }
 }
 
 /// An implicit memory operand of a string instruction: the registers are the body's business.
-fn string(i: &Instruction, out: &mut Insn, size: Size) -> Operand {
+fn string(i: &Instruction, mode: Mode, out: &mut Insn, size: Size) -> Operand {
     out.address = size;
-    if let Some(seg) = segment(i.memory_segment()) {
+    let seg = segment(i.memory_segment());
+    // In 64-bit mode only FS and GS count.
+    if let Some(seg) = seg.filter(|s| !mode.is_64() || matches!(s, Seg::Fs | Seg::Gs)) {
         // ES:rDI operands cannot be overridden and say ES; a source operand's segment wins.
         if seg != Seg::Es || i.segment_prefix() == iced_x86::Register::ES {
             out.mem.seg = seg;

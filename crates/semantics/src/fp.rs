@@ -173,7 +173,8 @@ fn operate<F: Format>(op: FpOp, lanes: u32, a: u128, b: u128, env: &mut Env) -> 
             sse::from_i64::<F>(env, (b >> (64 * n & 127)) as i64).bits()
         }),
     };
-    if lanes > 1 {
+    // The steps of a dot product have settled theirs.
+    if lanes > 1 && !matches!(op, FpOp::Dot(_)) {
         env.finish_packed();
     }
     v

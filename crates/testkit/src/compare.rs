@@ -104,9 +104,7 @@ pub fn compare(
     for (s, name) in SEG.iter().enumerate() {
         list.hex(name, null(n.seg[s]), null(e.seg[s]));
     }
-    if !open.x87 {
-        x87(&mut list, &open, n, e);
-    }
+    x87(&mut list, &open, n, e);
     sse(&mut list, &open, n, e);
     memory(&mut list, &open, case, native, engine);
     list.0

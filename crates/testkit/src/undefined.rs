@@ -42,8 +42,6 @@ pub struct Open {
     pub destination: bool,
     /// Everything: the vendors differ.
     pub all: bool,
-    /// x87 registers and status.
-    pub x87: bool,
     /// General registers as a whole.
     pub registers: bool,
     /// Memory that the engine left as it was.
@@ -195,7 +193,6 @@ pub fn open(case: &Case, i: &Instruction, after: &Outcome) -> Open {
         fsw: 0,
         destination: false,
         all: is_vendors_choice(case, i, after),
-        x87: false,
         registers: false,
         partial_stores: false,
         fault_order: false,
@@ -222,16 +219,14 @@ pub fn open(case: &Case, i: &Instruction, after: &Outcome) -> Open {
     if compares_flags {
         open.fsw |= C1;
     }
-    // An unmasked invalid operation: the SDM has condition codes and EFLAGS stay (Vol. 2A, FCOM, FCOMI); AMD sets them to "unordered".
-    let invalid = after.state.fx16(2) & 1 != 0 && after.state.fx16(0) & 1 == 0;
+    // An unmasked invalid operation or denormal operand: the SDM has condition codes and EFLAGS stay (Vol. 2A, FCOM, FCOMI); AMD sets them to "unordered".
+    let invalid = after.state.fx16(2) & !after.state.fx16(0) & 3 != 0;
     if invalid && is_x87(i) {
         open.fsw |= C0 | C1 | C2 | C3;
         if compares_flags {
             open.flags |= CF | PF | ZF | AF | SF | OF;
         }
     }
-    // CVTPI2PS from memory: the SDM has it enter MMX state, AMD does not (as both for CVTPI2PD).
-    open.x87 = m == M::Cvtpi2ps && i.op1_kind() == OpKind::Memory;
     if TRANSCENDENTAL.contains(&m) {
         open.tolerance = Tolerance::Ulps(2);
         open.fsw &= !C2;
@@ -266,6 +261,7 @@ const FAULT_ORDER: &[M] = &[
     M::Popa,
     M::Popad,
     M::Enter,
+    M::Call,
     M::Cmpsb,
     M::Cmpsw,
     M::Cmpsd,
@@ -285,15 +281,24 @@ fn is_vector_load(i: &Instruction) -> bool {
     i.memory_size().size() == 16 && i.memory_segment() == iced_x86::Register::SS
 }
 
-/// A far CALL from compatibility mode into 64-bit code, on a stack that is not flat: AMD pushes with 64-bit addresses, Intel before the
-/// mode changes. MASKMOVQ and MASKMOVDQU with nothing selected: whether a fault is seen is implementation dependent (SDM Vol. 2B).
+/// Cases in which the vendors differ altogether.
+///
+/// - A far CALL or RET from compatibility mode into 64-bit code, on a stack that is not flat: AMD uses the new mode's stack addresses.
+/// - MASKMOVQ and MASKMOVDQU with nothing selected: whether a fault is seen is implementation dependent (SDM Vol. 2B).
+/// - CVTPI2PS from memory: the SDM has it enter MMX state, AMD does not (as both for CVTPI2PD).
+/// - Operands that wrap around 4 GiB in a flat segment: "may or may not cause the indicated exceptions" (SDM Vol. 3A, 5.3).
 fn is_vendors_choice(case: &Case, i: &Instruction, after: &Outcome) -> bool {
-    let far = i.is_call_far() || i.is_call_far_indirect();
+    let m = i.mnemonic();
+    let far = i.is_call_far() || i.is_call_far_indirect() || m == M::Retf;
     let leaves =
         case.bits != Bits::B64 && (after.state.seg[1] == USER64_CS || after.fault.is_some());
-    let unselected = matches!(i.mnemonic(), M::Maskmovq | M::Maskmovdqu)
-        && after.fault.is_some_and(|f| f.vector != 16);
-    far && leaves && case.state.seg[2] != USER_DS || unselected
+    let unselected =
+        matches!(m, M::Maskmovq | M::Maskmovdqu) && after.fault.is_some_and(|f| f.vector != 16);
+    let cvtpi2ps = m == M::Cvtpi2ps && i.op1_kind() == OpKind::Memory;
+    let wraps = case.bits != Bits::B64
+        && operand_address(case, i)
+            .is_some_and(|at| at + i.memory_size().size() as u64 > 0x1_0000_0000);
+    far && leaves && case.state.seg[2] != USER_DS || unselected || cvtpi2ps || wraps
 }
 
 /// Whether `i` is an x87 instruction.

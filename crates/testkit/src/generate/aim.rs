@@ -515,6 +515,15 @@ impl<'a> Aim<'a> {
                 self.case.state.gpr[0] = self.rng.below(40).wrapping_sub(20);
                 self.case.state.gpr[2] = self.rng.below(40).wrapping_sub(20);
             }
+            // Which parts of an image #AC looks at is not for every processor the same (SDM Vol. 3A, table 6-7, against its silicon).
+            M::Fxsave
+            | M::Fxsave64
+            | M::Fxrstor
+            | M::Fxrstor64
+            | M::Fnsave
+            | M::Frstor
+            | M::Fnstenv
+            | M::Fldenv => self.case.state.rflags &= !(1 << 18),
             M::Ldmxcsr => {
                 let value = if self.rng.chance(90) {
                     values::mxcsr(self.rng)

@@ -280,15 +280,25 @@ fn operand(rng: &mut Rng, form: &Form, i: &mut Instruction, n: u32, kind: K) {
         }
         K::farbr2_2 => {
             i.set_op_kind(n, OpKind::FarBranch16);
-            i.set_far_branch16(rng.below(0x1000) as u16);
+            i.set_far_branch16(away(form, rng.below(0x1000)) as u16);
             i.set_far_branch_selector(far_selector(rng, bits));
         }
         K::farbr4_2 => {
             i.set_op_kind(n, OpKind::FarBranch32);
-            i.set_far_branch32((CODE + 0x800 + rng.below(0x7f0)) as u32);
+            i.set_far_branch32(away(form, CODE + 0x800 + rng.below(0x7f0)) as u32);
             i.set_far_branch_selector(far_selector(rng, bits));
         }
         _ => {}
+    }
+}
+
+/// `to`, moved out of the instruction's own bytes.
+fn away(form: &Form, to: u64) -> u64 {
+    let start = form.ip & 0xfff;
+    if (to & 0xfff).wrapping_sub(start) < 16 {
+        to ^ 0x80
+    } else {
+        to
     }
 }
 

@@ -51,7 +51,8 @@ pub fn load(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
             // FLD ST(i).
             note_pointers(cpu, i);
             let v = cpu.fpu.st(sti(i));
-            if v.is_none() && !cpu.fpu.is_full() {
+            // An empty source comes before a full stack.
+            if v.is_none() {
                 if stack_fault(cpu, Stack::Underflow) {
                     cpu.fpu.push(F80::INDEFINITE);
                 }
