@@ -145,7 +145,7 @@ impl Cpu {
     }
 
     /// Canonicality (Vol. 1, 3.3.7.1), alignment checks (Vol. 3A, 6.15, #AC) and data breakpoints (Vol. 3B, 17.2).
-    fn check_access(
+    pub(crate) fn check_access(
         &mut self,
         class: Class,
         seg: Seg,
@@ -155,6 +155,17 @@ impl Cpu {
     ) -> Result<(), Fault> {
         if self.mode.is_64() && !(is_canonical(addr) && is_canonical(addr.wrapping_add(bytes - 1)))
         {
+            return Err(Fault::new(if seg == Seg::Ss {
+                Exception::SS
+            } else {
+                Exception::GP
+            }));
+        }
+        // A flat segment's limit is the end of the 32-bit address space (Vol. 3A, 5.3); other segments were checked by offset. System
+        // structures may be above.
+        let based = matches!(seg, Seg::Cs | Seg::Fs | Seg::Gs);
+        let wraps = addr <= 0xffff_ffff && addr + (bytes - 1) > 0xffff_ffff;
+        if wraps && !self.mode.is_64() && self.mode.flat() && !based {
             return Err(Fault::new(if seg == Seg::Ss {
                 Exception::SS
             } else {

@@ -280,7 +280,7 @@ impl Emit for Cpu {
         if align == Align::Vector && addr & 15 != 0 {
             return Err(Fault::GP0.into());
         }
-        // The first byte decides which fault is seen first, whichever half it is in.
+        self.check_vector(seg, addr, Use::Read)?;
         let low = self.load::<W64>(seg, addr)?;
         let high = self.load::<W64>(seg, addr.wrapping_add(8))?;
         Ok(u128::from(high) << 64 | u128::from(low))
@@ -289,6 +289,7 @@ impl Emit for Cpu {
         if align == Align::Vector && addr & 15 != 0 {
             return Err(Fault::GP0.into());
         }
+        self.check_vector(seg, addr, Use::Write)?;
         if addr & PAGE_MASK > PAGE_MASK - 15 {
             self.probe_write(seg, addr, 16)?;
         }
@@ -484,6 +485,15 @@ impl Emit for Cpu {
 }
 
 impl Cpu {
+    /// What must be checked of 16 bytes as a whole, because the two halves that are accessed would pass or fail in another order.
+    #[inline(always)]
+    fn check_vector(&mut self, seg: Seg, addr: u64, access: Use) -> Result<(), Stop> {
+        let crosses = addr & PAGE_MASK > PAGE_MASK - 15;
+        if crosses || self.mode.checked() && addr & 15 != 0 {
+            self.check_access(self.class, seg, addr, 16, access)?;
+        }
+        Ok(())
+    }
     /// Merges the exceptions met into MXCSR; #XM if one is not masked, or #UD without CR4.OSXMMEXCPT (Vol. 1, 11.5).
     #[inline(always)]
     fn settle(&mut self, env: Env) -> Result<(), Stop> {

@@ -353,7 +353,8 @@ pub trait Emit: Sized {
     fn set_mm(&mut self, r: u8, v: Self::Vec);
     /// #MF if an unmasked x87 exception waits.
     fn x87_pending(&mut self) -> Result<(), Self::Stop>;
-    /// What every MMX instruction but EMMS does first: TOP = 0, all tags valid; #MF if an x87 exception is pending.
+    /// What every MMX instruction but EMMS does once its operands cannot fault any more: TOP = 0, all tags valid (Vol. 1, 9.6.2); #MF if
+    /// an x87 exception is pending.
     fn enter_mmx(&mut self) -> Result<(), Self::Stop>;
     /// Zero-extends to a vector.
     fn vec_from<W: Width>(&mut self, v: Self::Val<W>) -> Self::Vec;

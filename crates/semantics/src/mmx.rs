@@ -190,9 +190,9 @@ pub fn pmovmskb<E: Emit>(e: &mut E, i: &Insn) -> Result<(), E::Stop> {
     Ok(())
 }
 
-/// MASKMOVQ: the selected bytes of the first operand to DS:rDI.
+/// MASKMOVQ: the selected bytes of the first operand to DS:rDI. Processors are in MMX state already when it faults.
 pub fn maskmovq<E: Emit>(e: &mut E, i: &Insn) -> Result<(), E::Stop> {
+    e.enter_mmx()?;
     let (v, mask) = (e.mm(register(i, 1)), e.mm(register(i, 2)));
-    store_masked(e, i, 8, v, mask)?;
-    e.enter_mmx()
+    store_masked(e, i, 8, v, mask)
 }

@@ -197,11 +197,32 @@ pub fn immediate(i: &Insn, n: usize) -> u64 {
     }
 }
 
+/// The linear address of a 16-byte memory operand. One that must be aligned and is not raises #GP before its segment is looked at.
+pub fn address_vec<E: Emit>(
+    e: &mut E,
+    i: &Insn,
+    access: Use,
+    align: Align,
+) -> Result<E::Val<W64>, E::Stop> {
+    let mode = e.mode();
+    if align == Align::Vector && !mode.is_64() && !mode.flat() {
+        let offset = effective(e, i);
+        let base = e.seg_base(i.mem.seg);
+        let a = e.add(base, offset);
+        let low = e.imm::<W64>(15);
+        let low = e.and(a, low);
+        let aligned = e.is_zero(low);
+        let not = e.negate(aligned);
+        e.protect_if(not)?;
+    }
+    address(e, i, 16, access)
+}
+
 /// Reads a 16-byte operand: an XMM register or memory.
 pub fn read_xmm<E: Emit>(e: &mut E, i: &Insn, n: usize, align: Align) -> Result<E::Vec, E::Stop> {
     match i.ops[n] {
         Operand::Mem => {
-            let a = address(e, i, 16, Use::Read)?;
+            let a = address_vec(e, i, Use::Read, align)?;
             e.load_vec(i.mem.seg, a, align)
         }
         _ => Ok(e.xmm(register(i, n))),

@@ -110,15 +110,15 @@ pub fn to_gpr<E: Emit, W: Width>(
     Ok(())
 }
 
-/// CVTPI2PS, CVTPI2PD: two integers of an MMX register or memory into the low lanes. CVTPI2PD from memory is no MMX instruction
-/// (Vol. 2A).
+/// CVTPI2PS, CVTPI2PD: two integers of an MMX register or memory into the low lanes. From memory it is no MMX instruction: Vol. 2A says
+/// so of CVTPI2PD only, but processors treat both alike.
 pub fn from_mm<E: Emit>(e: &mut E, i: &Insn, format: FpFormat) -> Result<(), E::Stop> {
-    let mmx = i.ops[1] != Operand::Mem || format == FpFormat::Single;
-    if mmx {
+    let from_register = i.ops[1] != Operand::Mem;
+    if from_register {
         e.x87_pending()?;
     }
     let b = read_mm(e, i, 1)?;
-    if mmx {
+    if from_register {
         e.enter_mmx()?;
     }
     let a = e.xmm(register(i, 0));

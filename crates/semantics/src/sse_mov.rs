@@ -4,7 +4,7 @@
 
 use crate::emit::{Align, Emit, Use, W8, W16, W32, W64, Width};
 use crate::operand::{
-    address, immediate, linear, read, read_xmm, read_xmm_low, register, truncate, write,
+    address_vec, immediate, linear, read, read_xmm, read_xmm_low, register, truncate, write,
 };
 use crate::vector::VecOp;
 use arch::{Fault, Gpr};
@@ -46,7 +46,7 @@ fn write_xmm<E: Emit>(
 ) -> Result<(), E::Stop> {
     match i.ops[n] {
         Operand::Mem => {
-            let a = address(e, i, 16, Use::Write)?;
+            let a = address_vec(e, i, Use::Write, align)?;
             e.store_vec(i.mem.seg, a, v, align)
         }
         _ => {
@@ -168,7 +168,7 @@ pub fn address_rdi<E: Emit>(e: &mut E, i: &Insn, bytes: u32) -> Result<E::Val<W6
 }
 
 /// Stores the low `lanes` bytes of `v` whose byte in `mask` has its top bit set. What the others' addresses hold is not touched, but
-/// all must be writable unless none is selected.
+/// all must be writable, as implementations may ask (Vol. 2B, MASKMOVDQU).
 pub fn store_masked<E: Emit>(
     e: &mut E,
     i: &Insn,
@@ -179,9 +179,7 @@ pub fn store_masked<E: Emit>(
     let to = address_rdi(e, i, lanes)?;
     let bits = e.vec(VecOp::Pmovmskb, mask, mask);
     let bits = e.vec_lane::<W16>(bits, 0);
-    let none = e.is_zero(bits);
-    let some = e.negate(none);
-    e.when(some, |e| e.probe_write(i.mem.seg, to, lanes))?;
+    e.probe_write(i.mem.seg, to, lanes)?;
     for n in 0..lanes {
         let selected = e.bit(bits, n);
         e.when(selected, |e| {

@@ -203,11 +203,17 @@ fn ulp_distance(a: [u8; 10], b: [u8; 10]) -> u64 {
     u64::try_from(va.abs_diff(vb)).unwrap_or(u64::MAX)
 }
 
+/// Whether all singles are within `limit` of each other. A result about the least normal number may be flushed to zero (SDM Vol. 2B,
+/// RCPPS: between 1.111...b * 2^125 and 2^126 it is open).
 fn lanes_near(a: u128, b: u128, limit: f32) -> bool {
     (0..4).all(|lane| {
         let (x, y) = ((a >> (32 * lane)) as u32, (b >> (32 * lane)) as u32);
         let (fx, fy) = (f32::from_bits(x), f32::from_bits(y));
-        x == y || fx.is_normal() && fy.is_normal() && (fx - fy).abs() <= fx.abs() * limit
+        let flushed = (x ^ y) >> 31 == 0
+            && fx.abs().min(fy.abs()) == 0.0
+            && fx.abs().max(fy.abs()) <= f32::MIN_POSITIVE * (1.0 + limit);
+        let near = fx.is_normal() && fy.is_normal() && (fx - fy).abs() <= fx.abs() * limit;
+        x == y || flushed || near
     })
 }
 

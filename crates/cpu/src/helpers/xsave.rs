@@ -7,7 +7,7 @@ use crate::Stop;
 use crate::state::{Cpu, Fpu};
 use arch::{Cr4, Exception, Fault, Gpr};
 use decode::{Code, Insn};
-use semantics::emit::{Emit, Use, W32, W64};
+use semantics::emit::{Emit, Use, W8, W32, W64};
 use semantics::operand::{address, read, write};
 use softfloat::F80;
 
@@ -38,12 +38,23 @@ impl Area {
     /// The operand of `bytes` bytes, which must be aligned to `align`.
     fn of(cpu: &mut Cpu, i: &Insn, bytes: u32, align: u64, access: Use) -> Result<Self, Stop> {
         let base = address(cpu, i, bytes, access)?;
+        let seg = i.mem.seg;
         if base & (align - 1) != 0 {
+            // #AC comes first where alignment is checked, which the SDM leaves to the implementation.
+            cpu.check_access(cpu.class, seg, base, align, access)?;
             return Err(Fault::GP0.into());
         }
-        let seg = i.mem.seg;
-        if access == Use::Write {
-            cpu.probe_write(seg, base, bytes)?;
+        // The area spans two pages at most. The last byte is touched before the first, as processors' microcode does.
+        let last = base.wrapping_add(u64::from(bytes) - 1);
+        match access {
+            Use::Read => {
+                cpu.load::<W8>(seg, last)?;
+                cpu.load::<W8>(seg, base)?;
+            }
+            Use::Write => {
+                cpu.probe_write(seg, last, 1)?;
+                cpu.probe_write(seg, base, 1)?;
+            }
         }
         Ok(Self { seg, base })
     }
