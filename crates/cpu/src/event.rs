@@ -105,8 +105,12 @@ impl Cpu {
         loop {
             let next = self.rip;
             let outcome = match event {
-                Event::External(v) => self.enter(v, Origin::External, None, next, false),
+                Event::External(v) => {
+                    tracing::trace!(target: "cpu::interrupt", vector = v, rip = next, "external");
+                    self.enter(v, Origin::External, None, next, false)
+                }
                 Event::Nmi => {
+                    tracing::trace!(target: "cpu::interrupt", rip = next, "NMI");
                     let r = self.enter(Exception::NMI as u8, Origin::External, None, next, false);
                     self.nmi_blocked |= r.is_ok();
                     r
@@ -116,7 +120,10 @@ impl Cpu {
                     let code = e.has_error_code().then_some(f.error_code);
                     // RF in the image lets the instruction run when its breakpoint was not the cause (Vol. 3B, 17.3.1.1).
                     let resume = !matches!(e, Exception::DB | Exception::DF | Exception::MC);
-                    tracing::trace!(target: "cpu::deliver", exception = ?e, code = f.error_code, rip = next, cr2 = self.cr2);
+                    if let Some(n) = self.counters.exceptions.get_mut(e as usize) {
+                        *n += 1;
+                    }
+                    tracing::trace!(target: "cpu::exception", exception = ?e, code = f.error_code, rip = next, cr2 = self.cr2);
                     self.enter(e as u8, Origin::External, code, next, resume)
                 }
             };
@@ -128,7 +135,7 @@ impl Cpu {
             match combine(first, second) {
                 Some(f) => event = Event::Exception(f),
                 None => {
-                    tracing::debug!(target: "cpu::deliver", rip = self.rip, cr2 = self.cr2, "triple fault");
+                    tracing::debug!(target: "cpu::exception", rip = self.rip, cr2 = self.cr2, "triple fault");
                     self.halted = true;
                     self.stop
                         .request(StopReason::Reset(ResetSource::TripleFault));

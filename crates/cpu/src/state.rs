@@ -326,6 +326,11 @@ impl Cpu {
         p.cr3 = b.cr3;
         p.cr4 = Cr4::from_bits_truncate(b.cr4);
         p.efer = Efer::from_bits_truncate(b.efer);
+        // What firmware leaves behind: everything write-back, but for the last GiB below 4 GiB, where devices are (Vol. 3A, 11.11.2).
+        let all = (1u64 << p.physical_bits) - 1;
+        self.msr.mtrr_def_type = 0x806;
+        self.msr.mtrr_variable[0] = 0xc000_0000;
+        self.msr.mtrr_variable[1] = all & !0x3fff_ffff | 0x800;
         self.set_rflags(b.rflags);
     }
 

@@ -31,6 +31,7 @@ fn cr4_allowed(cpu: &Cpu) -> Cr4 {
         (Feature::Pae, Cr4::PAE),
         (Feature::Mce, Cr4::MCE),
         (Feature::Pge, Cr4::PGE),
+        // RDPMC came with MMX.
         (Feature::Mmx, Cr4::PCE),
         (Feature::Fxsr, Cr4::OSFXSR),
         (Feature::Sse, Cr4::OSXMMEXCPT),

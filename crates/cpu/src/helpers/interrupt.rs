@@ -48,6 +48,7 @@ pub fn int1(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
 
 fn software(cpu: &mut Cpu, i: &Insn, vector: u8) -> Result<(), Stop> {
     let next = next_rip(cpu, i);
+    tracing::trace!(target: "cpu::interrupt", vector, rip = cpu.rip, "software");
     cpu.enter(vector, Origin::Software, None, next, false)?;
     Err(Stop::Branch)
 }
