@@ -208,12 +208,25 @@ fn one_command(args: &Args, command: &mut Command, token: &str) -> Result<u8> {
     let mut machine = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(if args.verbose {
+            Stdio::inherit()
+        } else {
+            Stdio::piped()
+        })
         .spawn()
         .with_context(|| format!("cannot start {}", args.vm))?;
     let mut serial = machine
         .stdout
         .take()
         .context("the emulator has no output")?;
+    // What the emulator itself says matters only when something went wrong.
+    let remarks = machine.stderr.take().map(|mut stderr| {
+        std::thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = stderr.read_to_end(&mut text);
+            text
+        })
+    });
     let watchdog = args
         .timeout
         .map(|seconds| watch(&machine, Duration::from_secs(seconds)));
@@ -240,6 +253,10 @@ fn one_command(args: &Args, command: &mut Command, token: &str) -> Result<u8> {
     if let Some(status) = filter.status() {
         return Ok(status);
     }
+    let remarks = remarks
+        .and_then(|thread| thread.join().ok())
+        .unwrap_or_default();
+    std::io::stderr().write_all(&remarks)?;
     if !filter.begun() && !args.verbose {
         let tail = head.len().saturating_sub(4096);
         eprintln!("{}", String::from_utf8_lossy(&head[tail..]));
