@@ -164,8 +164,12 @@ impl Cpu {
             return true;
         }
         self.system_flags &= !Rflags::RF.bits();
+        let next = self.rip.wrapping_add(step.insn.len.into());
+        // IA32_DEBUGCTL.BTF: only branches are trapped (Vol. 3B, 17.4.3).
+        let branches_only = self.msr.debugctl & 2 != 0;
         match self.execute(step) {
             Ok(()) => {
+                let trap = trap && (!branches_only || self.rip != next);
                 self.counters.instructions += 1;
                 self.bus.clock().retire(1);
                 self.leave = false;
