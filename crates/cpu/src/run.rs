@@ -33,15 +33,20 @@ impl Cpu {
         {
             self.bus.run_due();
         }
-        let masked = if self.system_flag(Rflags::IF) {
-            0
-        } else {
-            Attention::INTR
-        };
-        if self.attention.bits() & !masked != 0 || self.halted {
+        if self.attention.bits() & self.attention_mask() != 0 || self.halted {
             return self.attend();
         }
         Next::Execute
+    }
+
+    /// The bits of the attention word that count now.
+    #[inline(always)]
+    pub fn attention_mask(&self) -> u32 {
+        if self.system_flag(Rflags::IF) {
+            u32::MAX
+        } else {
+            !Attention::INTR
+        }
     }
 
     /// One block in the evaluator, or one instruction where more would be wrong.

@@ -138,8 +138,21 @@ impl Engine {
         }
     }
 
+    /// Drops what the jump cache knows of pages that INVLPG named. A page may be as large as 1 GiB.
+    fn forget_flushed(&mut self, cpu: &mut Cpu) {
+        let n = &mut cpu.native;
+        for page in cpu.mmu.tlb.flushed_pages.drain(..) {
+            for j in &mut n.jumps {
+                if (j.rip ^ page) >> 30 == 0 {
+                    *j = JumpEntry::NONE;
+                }
+            }
+        }
+    }
+
     /// The host entry for RIP, translated if need be; `None` if the evaluator must do the next instruction.
     fn entry(&mut self, cpu: &mut Cpu, pending: Option<Pending>) -> Result<Option<u64>, Fault> {
+        self.forget_flushed(cpu);
         let linear = cpu.fetch_address()?;
         let Target::Ram(addr) = fetch(cpu, linear)? else {
             return Ok(None);
@@ -161,6 +174,7 @@ impl Engine {
         {
             self.cache.link(p.cell, key);
         }
+        cpu.native.attention_mask = cpu.attention_mask();
         let n = &mut cpu.native;
         let base = cpu.rip.wrapping_sub(linear & PAGE_MASK);
         n.page_base = if cpu.mode.is_64() {

@@ -14,7 +14,7 @@ use arch::{PAGE_SHIFT, Uint};
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 /// Entries per class.
-pub const ENTRIES: usize = 256;
+pub const ENTRIES: usize = 1024;
 /// Number of access classes, [`Class`], and one more that is never filled: engines probe it while every access must be looked at.
 pub const CLASSES: usize = 4;
 /// The array that is never filled.
@@ -51,8 +51,10 @@ pub struct Tlb {
     pub entries: [[Entry; ENTRIES]; CLASSES],
     /// log2 of the guest page's size, and [`GLOBAL`].
     meta: [[u8; ENTRIES]; CLASSES],
-    /// Moves on with every flush, whole or partial: what was worked out from the mapping in another epoch may be wrong.
+    /// Moves on with every flush but those of single pages: what was worked out from the mapping in another epoch may be wrong.
     pub epoch: u64,
+    /// Addresses given to [`Tlb::flush_page`] since somebody took them: what was worked out from these pages may be wrong.
+    pub flushed_pages: Vec<u64>,
 }
 
 #[inline(always)]
@@ -67,6 +69,7 @@ impl Tlb {
             entries: [[Entry::EMPTY; ENTRIES]; CLASSES],
             meta: [[0; ENTRIES]; CLASSES],
             epoch: 0,
+            flushed_pages: Vec::new(),
         }
     }
 
@@ -241,7 +244,12 @@ impl Tlb {
 
     /// Forgets the page that holds `addr`, whatever its size (INVLPG).
     pub fn flush_page(&mut self, addr: u64) {
-        self.epoch += 1;
+        if self.flushed_pages.len() < 64 {
+            self.flushed_pages.push(addr);
+        } else {
+            self.flushed_pages.clear();
+            self.epoch += 1;
+        }
         for (row, meta) in self.entries.iter_mut().zip(&self.meta) {
             row[index(addr)] = Entry::EMPTY;
             for (e, m) in row.iter_mut().zip(meta) {
