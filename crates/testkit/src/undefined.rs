@@ -271,6 +271,7 @@ const FAULT_ORDER: &[M] = &[
     M::Fxrstor,
     M::Fxrstor64,
     M::Fnsave,
+    M::Fbld,
     M::Fnstenv,
     M::Frstor,
     M::Fldenv,
