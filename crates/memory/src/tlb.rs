@@ -103,6 +103,26 @@ impl Tlb {
         true
     }
 
+    /// [`Tlb::read`] of a vector.
+    #[inline(always)]
+    pub fn read_16(&self, class: usize, addr: u64) -> Option<u128> {
+        let at = self.host(class, addr, 16, Access::Read)?;
+        // SAFETY: as for `read`.
+        let bytes = unsafe { at.cast::<[u8; 16]>().read() };
+        Some(u128::from_le_bytes(bytes))
+    }
+
+    /// [`Tlb::write`] of a vector.
+    #[inline(always)]
+    pub fn write_16(&self, class: usize, addr: u64, value: u128) -> bool {
+        let Some(at) = self.host(class, addr, 16, Access::Write) else {
+            return false;
+        };
+        // SAFETY: as for `read`.
+        unsafe { at.cast::<[u8; 16]>().write(value.to_le_bytes()) };
+        true
+    }
+
     /// Atomically replaces an aligned value if it still is `old`; answers what it was. `None` if the slow path must do it.
     #[inline(always)]
     pub fn compare_exchange<T: Uint>(&self, class: usize, addr: u64, old: T, new: T) -> Option<T> {
