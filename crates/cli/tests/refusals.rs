@@ -1,32 +1,10 @@
 //! Every wrong invocation ends with status 2 and says what is wrong and what would be accepted; nothing is left behind.
 
-use std::path::{Path, PathBuf};
+mod common;
+
+use common::{Running, Scratch, kernel};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
-
-/// A directory of its own for each test.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("ferry-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        Self(dir)
-    }
-    fn file(&self, name: &str, bytes: &[u8]) -> String {
-        let path = self.0.join(name);
-        std::fs::write(&path, bytes).unwrap();
-        path.to_str().unwrap().to_string()
-    }
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_string()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
-    }
-}
 
 fn ferry(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_ferry"))
@@ -36,32 +14,10 @@ fn ferry(args: &[&str]) -> Output {
         .unwrap()
 }
 
-/// A flat multiboot kernel of 4 KiB at 1 MiB: `cli; hlt; jmp -3`.
-fn kernel() -> Vec<u8> {
-    let mut f = vec![0; 4096];
-    let flags = 1u32 << 16;
-    let sum = 0u32.wrapping_sub(0x1bad_b002 + flags);
-    let words = [
-        0x1bad_b002,
-        flags,
-        sum,
-        0x10_0000,
-        0x10_0000,
-        0,
-        0,
-        0x10_0020,
-    ];
-    for (i, w) in words.iter().enumerate() {
-        f[4 * i..4 * i + 4].copy_from_slice(&w.to_le_bytes());
-    }
-    f[32..36].copy_from_slice(b"\xfa\xf4\xeb\xfd");
-    f
-}
-
 #[test]
 fn wrong_invocations_are_refused_by_name() {
     let dir = Scratch::new("refusals");
-    let k = dir.file("kernel", &kernel());
+    let k = dir.file("kernel", &kernel(b"\xfa\xf4\xeb\xfd"));
     let text = dir.file("text", b"hello, world\n");
     let empty = dir.file("empty", b"");
     let gzip = dir.file("gzip", b"\x1f\x8b\x08\0\0\0\0\0");
@@ -224,17 +180,19 @@ fn help_is_as_reviewed() {
 #[test]
 fn a_signal_ends_a_run_in_order() {
     let dir = Scratch::new("signals");
-    let k = dir.file("kernel", &kernel());
+    let k = dir.file("kernel", &kernel(b"\xfa\xf4\xeb\xfd"));
     let socket = dir.path("line.sock");
     for (signal, name, status) in [
         (rustix::process::Signal::INT, "int", 130),
         (rustix::process::Signal::TERM, "term", 143),
     ] {
-        let mut run = Command::new(env!("CARGO_BIN_EXE_ferry"))
-            .args(["run", "--kernel", &k, "--serial", &format!("unix:{socket}")])
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut run = Running(
+            Command::new(env!("CARGO_BIN_EXE_ferry"))
+                .args(["run", "--kernel", &k, "--serial", &format!("unix:{socket}")])
+                .stdin(Stdio::null())
+                .spawn()
+                .unwrap(),
+        );
         // The socket is there before signals are caught, so a connection that was accepted is waited for.
         let connected = (0..500).find_map(|_| {
             std::thread::sleep(std::time::Duration::from_millis(20));
@@ -242,9 +200,9 @@ fn a_signal_ends_a_run_in_order() {
         });
         assert!(connected.is_some(), "{name}: nobody listens");
         std::thread::sleep(std::time::Duration::from_millis(200));
-        let pid = rustix::process::Pid::from_child(&run);
+        let pid = rustix::process::Pid::from_child(&run.0);
         rustix::process::kill_process(pid, signal).unwrap();
-        assert_eq!(run.wait().unwrap().code(), Some(status), "{name}");
+        assert_eq!(run.0.wait().unwrap().code(), Some(status), "{name}");
         assert!(
             !Path::new(&socket).exists(),
             "{name}: the socket is left behind"

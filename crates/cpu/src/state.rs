@@ -160,8 +160,7 @@ pub struct Cpu {
     /// FERR#: an unmasked x87 exception is pending while CR0.NE = 0. Boards of the PC wire it to IRQ 13.
     pub ferr: IrqLine,
     pub counters: Counters,
-    /// Taken out while it is walked.
-    pub(crate) blocks: Option<Box<Blocks>>,
+    pub(crate) blocks: Blocks,
 }
 
 /// The state in which a boot protocol enters a kernel.
@@ -232,7 +231,7 @@ impl Cpu {
             stop: parts.stop,
             ferr: IrqLine::unconnected(),
             counters: Counters::default(),
-            blocks: None,
+            blocks: Blocks::default(),
         });
         cpu.reset();
         cpu
@@ -250,7 +249,7 @@ impl Cpu {
         };
         self.mmu.paging.cr0 = Cr0::ET | Cr0::NW | Cr0::CD;
         self.update_mode();
-        self.blocks = None;
+        self.blocks.clear();
     }
 
     /// INIT: as RESET#, but x87, SSE and most MSRs stay (Vol. 3A, table 9-1).
