@@ -57,14 +57,23 @@ enum ColdKind {
     },
     /// Leaves with the instruction to be done by the evaluator, or with an exception.
     Leave { site: u64, reason: u64 },
-    /// Leaves to `target`, a distance from the page's start, counting `count`.
-    Branch { target: i64, count: u32 },
+    /// Leaves to `target`, counting `count`.
+    Branch { target: Near, count: u32 },
     /// The attention word asks: RIP becomes the target.
     Attend { target: Target },
     /// A link slot that leads nowhere yet.
     Unlinked { slot: u32, target: i64 },
     /// The jump cache does not know the address in the register.
     Lookup { rip: Reg },
+}
+
+/// A relative target.
+#[derive(Clone, Copy)]
+pub(crate) struct Near {
+    /// Distance from the page's start.
+    pub distance: i64,
+    /// The address is truncated to 16 bits.
+    pub narrow: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -185,7 +194,11 @@ impl<A: HostAssembler> Baseline<A> {
             }
         }
         if !self.ended {
-            self.exit_to(self.at, self.done);
+            let target = Near {
+                distance: self.at,
+                narrow: false,
+            };
+            self.exit_to(target, self.done);
         }
         self.write_cold();
         let (bytes, instructions) = ((self.at - i64::from(start)) as u32, self.done);
@@ -382,14 +395,14 @@ impl<A: HostAssembler> Baseline<A> {
     }
 
     /// A side exit: goes to `target` if the host's flags say `c`.
-    pub(crate) fn branch_if(&mut self, c: Cond, target: i64) {
+    pub(crate) fn branch_if(&mut self, c: Cond, target: Near) {
         let count = self.done + 1;
         let l = self.plan(ColdKind::Branch { target, count });
         self.v.asm.jump_if(c, l);
     }
 
-    /// Ends the path at `target`, a distance from the page's start, with `count` instructions retired.
-    pub(crate) fn exit_to(&mut self, target: i64, count: u32) {
+    /// Ends the path at `target` with `count` instructions retired.
+    pub(crate) fn exit_to(&mut self, target: Near, count: u32) {
         self.store_flags();
         self.link(target, count);
         self.ended = true;
@@ -400,12 +413,16 @@ impl<A: HostAssembler> Baseline<A> {
         self.done + 1
     }
 
-    fn link(&mut self, target: i64, count: u32) {
+    fn link(&mut self, near: Near, count: u32) {
+        let target = near.distance;
         self.v.asm.count(count as i32);
-        let local = (0..0x1000).contains(&target);
+        let local = (0..0x1000).contains(&target) && !near.narrow;
         if !local {
             let r = A::POOL[0];
             self.page_plus(r, target);
+            if near.narrow {
+                self.v.asm.zero_extend(Size::B16, r, r);
+            }
             return self.through(r);
         }
         if target <= self.at {

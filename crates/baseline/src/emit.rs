@@ -1,6 +1,6 @@
 //! `impl Emit for Baseline`: every word of the vocabulary written down as host code.
 
-use crate::block::{Baseline, Cell, Deferred, Ended, FpCall, inputs, stub};
+use crate::block::{Baseline, Cell, Deferred, Ended, FpCall, Near, inputs, stub};
 use crate::host::{Alu, Cond, HostAssembler, Label, Reg, Shift, Size, Src};
 use crate::values::{Bool, HostFlags, Lazy, Test, Val};
 use crate::vector::Vector;
@@ -89,6 +89,14 @@ impl<A: HostAssembler> Baseline<A> {
             .probe(array as i32, tag as i32, a, bytes, d, scratch, miss);
         self.v.host = None;
         (a, id, d)
+    }
+
+    /// The target `distance` from this instruction, of operand size `W`.
+    fn near<W: Width>(&self, distance: i64) -> Near {
+        Near {
+            distance: self.at + distance,
+            narrow: W::BITS == 16,
+        }
     }
 
     /// The TLB array that data accesses of this mode use.
@@ -879,11 +887,7 @@ impl<A: HostAssembler> Emit for Baseline<A> {
         }
     }
     fn branch<W: Width>(&mut self, c: Bool, distance: i64) -> Result<(), Ended> {
-        if W::BITS < self.mode.code().bits() {
-            self.leave_to_evaluator();
-            return Err(Ended);
-        }
-        let target = self.at + distance;
+        let target = self.near::<W>(distance);
         match self.v.flags_of(c) {
             Err(true) => self.jump::<W>(distance),
             Err(false) => Ok(()),
@@ -895,11 +899,7 @@ impl<A: HostAssembler> Emit for Baseline<A> {
         }
     }
     fn jump<W: Width>(&mut self, distance: i64) -> Result<(), Ended> {
-        if W::BITS < self.mode.code().bits() {
-            self.leave_to_evaluator();
-            return Err(Ended);
-        }
-        let (target, count) = (self.at + distance, self.retired());
+        let (target, count) = (self.near::<W>(distance), self.retired());
         self.exit_to(target, count);
         Err(Ended)
     }

@@ -469,7 +469,8 @@ impl HostAssembler for X64 {
     }
     fn check_attention(&mut self, t: Reg, l: Label) {
         put!(self, movq_rm(t, mem(CPU, offset::ATTENTION as i32)));
-        put!(self, cmpl_mi_sxb(mem(t, 0), 0i8));
+        put!(self, movl_rm(t, mem(t, 0)));
+        put!(self, testl_mr(mem(CPU, offset::ATTENTION_MASK as i32), t));
         self.jump_if(Cond::Ne, l);
     }
     fn count(&mut self, n: i32) {

@@ -117,7 +117,7 @@ impl Cpu {
         Ok(())
     }
 
-    /// Whether a store of `bytes` bytes would change code, or crosses a page, which is looked at no closer. Faults as the store would.
+    /// Whether a store of `bytes` bytes would change code. Faults as the store would.
     pub fn stores_to_code(
         &mut self,
         class: Class,
@@ -126,9 +126,17 @@ impl Cpu {
         bytes: u64,
     ) -> Result<bool, Fault> {
         self.check_access(class, seg, addr, bytes, Use::Write)?;
-        if PAGE_SIZE - (addr & PAGE_MASK) < bytes {
-            return Ok(true);
+        let first = (PAGE_SIZE - (addr & PAGE_MASK)).min(bytes);
+        let mut code = self.is_code(class, addr, first)?;
+        if first < bytes {
+            let next = self.wrapped(addr.wrapping_add(first));
+            code |= self.is_code(class, next, bytes - first)?;
         }
+        Ok(code)
+    }
+
+    /// Whether a store inside one page would change code.
+    fn is_code(&mut self, class: Class, addr: u64, bytes: u64) -> Result<bool, Fault> {
         Ok(match self.resolve(class, addr, Access::Write)? {
             Target::Ram(p) => self.mmu.ram().is_code_at(p, bytes as usize),
             Target::Bus(_) => false,

@@ -276,25 +276,25 @@ impl Emit for Cpu {
         }
         Ok(())
     }
+    #[inline(always)]
     fn load_vec(&mut self, seg: Seg, addr: u64, align: Align) -> Result<u128, Stop> {
         if align == Align::Vector && addr & 15 != 0 {
             return Err(Fault::GP0.into());
         }
-        self.check_vector(seg, addr, Use::Read)?;
-        let low = self.load::<W64>(seg, addr)?;
-        let high = self.load::<W64>(seg, addr.wrapping_add(8))?;
-        Ok(u128::from(high) << 64 | u128::from(low))
+        match self.mmu.tlb.read_16(self.probe, addr) {
+            Some(v) => Ok(v),
+            None => self.load_vec_slow(seg, addr),
+        }
     }
+    #[inline(always)]
     fn store_vec(&mut self, seg: Seg, addr: u64, v: u128, align: Align) -> Result<(), Stop> {
         if align == Align::Vector && addr & 15 != 0 {
             return Err(Fault::GP0.into());
         }
-        self.check_vector(seg, addr, Use::Write)?;
-        if addr & PAGE_MASK > PAGE_MASK - 15 {
-            self.probe_write(seg, addr, 16)?;
+        if self.mmu.tlb.write_16(self.probe, addr, v) {
+            return Ok(());
         }
-        self.store::<W64>(seg, addr, v as u64)?;
-        self.store::<W64>(seg, addr.wrapping_add(8), (v >> 64) as u64)
+        self.store_vec_slow(seg, addr, v)
     }
     #[inline(always)]
     fn probe_write(&mut self, seg: Seg, addr: u64, bytes: u32) -> Result<(), Stop> {
@@ -485,8 +485,23 @@ impl Emit for Cpu {
 }
 
 impl Cpu {
+    #[cold]
+    fn load_vec_slow(&mut self, seg: Seg, addr: u64) -> Result<u128, Stop> {
+        self.check_vector(seg, addr, Use::Read)?;
+        let low = self.load::<W64>(seg, addr)?;
+        let high = self.load::<W64>(seg, addr.wrapping_add(8))?;
+        Ok(u128::from(high) << 64 | u128::from(low))
+    }
+    #[cold]
+    fn store_vec_slow(&mut self, seg: Seg, addr: u64, v: u128) -> Result<(), Stop> {
+        self.check_vector(seg, addr, Use::Write)?;
+        if addr & PAGE_MASK > PAGE_MASK - 15 {
+            self.probe_write(seg, addr, 16)?;
+        }
+        self.store::<W64>(seg, addr, v as u64)?;
+        self.store::<W64>(seg, addr.wrapping_add(8), (v >> 64) as u64)
+    }
     /// What must be checked of 16 bytes as a whole, because the two halves that are accessed would pass or fail in another order.
-    #[inline(always)]
     fn check_vector(&mut self, seg: Seg, addr: u64, access: Use) -> Result<(), Stop> {
         let crosses = addr & PAGE_MASK > PAGE_MASK - 15;
         if crosses || self.mode.checked() && addr & 15 != 0 {

@@ -156,6 +156,8 @@ impl Cpu {
     ) -> Result<(), Fault> {
         if vector == Exception::DB as u8 && origin == Origin::External {
             self.dr[7] &= !debug::DR7_GD;
+            // IA32_DEBUGCTL.LBR and BTF (Vol. 3B, 17.4.1, 17.4.3).
+            self.msr.debugctl &= !3;
         }
         let r = if self.mode.long() {
             self.enter_long(vector, origin, error_code, next, resume)

@@ -75,6 +75,8 @@ pub struct Native {
     pub host_mxcsr: u64,
     /// Address of the attention word.
     pub attention: u64,
+    /// The bits of it that count now: not INTR while interrupts are disabled.
+    pub attention_mask: u32,
     /// Instructions retired in generated code since it was entered.
     pub retired: u64,
     /// Two registers that a cold path borrows.
@@ -102,6 +104,7 @@ impl Default for Native {
             site: 0,
             host_mxcsr: 0x1f80,
             attention: 0,
+            attention_mask: u32::MAX,
             retired: 0,
             saved: [0; 2],
             operands: [0; 3],
@@ -139,6 +142,7 @@ pub mod offset {
     pub const VALUE: usize = NATIVE + offset_of!(Native, value);
     pub const SITE: usize = NATIVE + offset_of!(Native, site);
     pub const ATTENTION: usize = NATIVE + offset_of!(Native, attention);
+    pub const ATTENTION_MASK: usize = NATIVE + offset_of!(Native, attention_mask);
     pub const RETIRED: usize = NATIVE + offset_of!(Native, retired);
     pub const SAVED: usize = NATIVE + offset_of!(Native, saved);
     pub const OPERANDS: usize = NATIVE + offset_of!(Native, operands);

@@ -18,11 +18,11 @@ pub enum Next {
 impl Cpu {
     /// Runs until [`Attention::STOP`] is raised, which is taken.
     pub fn run(&mut self) {
-        let mut blocks = std::mem::take(&mut self.blocks);
+        let mut blocks = self.blocks.take().unwrap_or_default();
         while self.between_blocks() == Next::Execute {
             self.run_block(&mut blocks);
         }
-        self.blocks = blocks;
+        self.blocks = Some(blocks);
     }
 
     /// What a run loop does between two blocks: events, and the clock where instructions pace it.
@@ -33,27 +33,32 @@ impl Cpu {
         {
             self.bus.run_due();
         }
-        let masked = if self.system_flag(Rflags::IF) {
-            0
-        } else {
-            Attention::INTR
-        };
-        if self.attention.bits() & !masked != 0 || self.halted {
+        if self.attention.bits() & self.attention_mask() != 0 || self.halted {
             return self.attend();
         }
         Next::Execute
     }
 
+    /// The bits of the attention word that count now.
+    #[inline(always)]
+    pub fn attention_mask(&self) -> u32 {
+        if self.system_flag(Rflags::IF) {
+            u32::MAX
+        } else {
+            !Attention::INTR
+        }
+    }
+
     /// One block in the evaluator, or one instruction where more would be wrong.
     pub fn evaluate_block(&mut self) {
-        let mut blocks = std::mem::take(&mut self.blocks);
+        let mut blocks = self.blocks.take().unwrap_or_default();
         self.run_block(&mut blocks);
-        self.blocks = blocks;
+        self.blocks = Some(blocks);
     }
 
     /// One instruction in the evaluator, with what follows from it.
     pub fn evaluate_one(&mut self) {
-        let mut blocks = std::mem::take(&mut self.blocks);
+        let mut blocks = self.blocks.take().unwrap_or_default();
         let shadow = std::mem::take(&mut self.shadow);
         let trap = self.mode.trap();
         match self.find_block(&mut blocks) {
@@ -62,7 +67,7 @@ impl Cpu {
             }
             Err(f) => self.deliver(Event::Exception(f)),
         }
-        self.blocks = blocks;
+        self.blocks = Some(blocks);
     }
 
     /// Whether the next instruction must be evaluated by itself: single step, breakpoints, an interrupt shadow.
@@ -73,14 +78,14 @@ impl Cpu {
 
     /// Executes one instruction; tells whether it ended without a fault. Events are not taken: for tests and single steps.
     pub fn step(&mut self) -> Result<(), Fault> {
-        let mut blocks = std::mem::take(&mut self.blocks);
+        let mut blocks = self.blocks.take().unwrap_or_default();
         let r = self
             .find_block(&mut blocks)
             .and_then(|b| match b.steps.first() {
                 Some(s) => self.execute(s),
                 None => Ok(()),
             });
-        self.blocks = blocks;
+        self.blocks = Some(blocks);
         r
     }
 
@@ -164,8 +169,12 @@ impl Cpu {
             return true;
         }
         self.system_flags &= !Rflags::RF.bits();
+        let next = self.rip.wrapping_add(step.insn.len.into());
+        // IA32_DEBUGCTL.BTF: only branches are trapped (Vol. 3B, 17.4.3).
+        let branches_only = self.msr.debugctl & 2 != 0;
         match self.execute(step) {
             Ok(()) => {
+                let trap = trap && (!branches_only || self.rip != next);
                 self.counters.instructions += 1;
                 self.bus.clock().retire(1);
                 self.leave = false;

@@ -160,7 +160,8 @@ pub struct Cpu {
     /// FERR#: an unmasked x87 exception is pending while CR0.NE = 0. Boards of the PC wire it to IRQ 13.
     pub ferr: IrqLine,
     pub counters: Counters,
-    pub(crate) blocks: Blocks,
+    /// Taken out while it is walked.
+    pub(crate) blocks: Option<Box<Blocks>>,
 }
 
 /// The state in which a boot protocol enters a kernel.
@@ -231,7 +232,7 @@ impl Cpu {
             stop: parts.stop,
             ferr: IrqLine::unconnected(),
             counters: Counters::default(),
-            blocks: Blocks::default(),
+            blocks: None,
         });
         cpu.reset();
         cpu
@@ -249,7 +250,7 @@ impl Cpu {
         };
         self.mmu.paging.cr0 = Cr0::ET | Cr0::NW | Cr0::CD;
         self.update_mode();
-        self.blocks.clear();
+        self.blocks = None;
     }
 
     /// INIT: as RESET#, but x87, SSE and most MSRs stay (Vol. 3A, table 9-1).

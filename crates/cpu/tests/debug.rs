@@ -170,3 +170,25 @@ fn icebp_is_a_trap() {
     );
     assert_eq!((count, hits & 0xf00f, first), (1, 0, 1));
 }
+
+#[test]
+fn btf_steps_over_branches_only() {
+    let (count, hits, first, cpu) = traps(
+        |a| {
+            let mut over = a.create_label();
+            a.push(0x102)?; // 0
+            a.popf()?; // 3
+            a.nop()?; // 4
+            a.nop()?; // 5
+            a.jmp(over)?; // 6: trapped
+            a.nop()?; // 8
+            a.set_label(&mut over)?;
+            a.push(2)?; // 9: trapped, since the first trap cleared BTF
+            a.popf()?; // trapped
+            a.hlt()
+        },
+        |cpu| cpu.msr.debugctl = 2,
+    );
+    assert_eq!((count, hits & 0xf00f, first), (3, 0x4000, 9));
+    assert_eq!(cpu.msr.debugctl, 0);
+}

@@ -343,3 +343,106 @@ fn single_step_traps_after_the_instruction() {
     assert_eq!(read64(&cpu, cpu.gpr[4]), CODE + 1);
     assert_eq!(read64(&cpu, cpu.gpr[4] + 16) & 0x1_0100, 0x100);
 }
+
+#[test]
+fn cpuid_tells_what_the_registers_say() {
+    let leaf = |n: u32, prepare: fn(&mut Cpu)| {
+        let (mut cpu, end) = system(|a| {
+            a.mov(eax, n)?;
+            a.xor(ecx, ecx)?;
+            a.cpuid()
+        });
+        prepare(&mut cpu);
+        run_to(&mut cpu, end);
+        [0, 3, 1, 2].map(|r| cpu.gpr[r] as u32)
+    };
+    assert_eq!(leaf(0, |_| {})[0], 0x16);
+    assert_eq!(leaf(0, |cpu| cpu.msr.misc_enable |= 1 << 22)[0], 3);
+    assert_eq!(leaf(0x15, |_| {}), [1, 1, 1_000_000_000, 0]);
+    assert_eq!(
+        leaf(1, |cpu| cpu.mmu.paging.cr4 |= arch::Cr4::OSXSAVE)[2] >> 27 & 1,
+        1
+    );
+}
+
+#[test]
+fn interrupt_flags_by_privilege() {
+    // (IOPL, CR4.PVI, program, fault, flags after)
+    let run = |flags: u64,
+               pvi: bool,
+               program: fn(&mut CodeAssembler) -> Result<(), iced_x86::IcedError>| {
+        let (mut cpu, _) = system(|a| a.nop());
+        to_user(&mut cpu, program);
+        cpu.set_rflags(flags | 2);
+        if pvi {
+            cpu.mmu.paging.cr4 |= arch::Cr4::PVI;
+        }
+        cpu.step().map(|()| cpu.rflags() & 0x18_0200)
+    };
+    let (cli, sti) = (
+        |a: &mut CodeAssembler| a.cli(),
+        |a: &mut CodeAssembler| a.sti(),
+    );
+    assert_eq!(run(0x200, false, cli), Err(Fault::GP0));
+    assert_eq!(run(0x3200, false, cli), Ok(0));
+    assert_eq!(run(0x8_0200, true, cli), Ok(0x200));
+    assert_eq!(run(0x200, true, sti), Ok(0x8_0200));
+    assert_eq!(run(0x10_0200, true, sti), Err(Fault::GP0), "VIP");
+}
+
+#[test]
+fn sysenter_and_sysexit() {
+    let (mut cpu, _) = system(|a| a.nop());
+    cpu.msr.sysenter_cs = KCODE.into();
+    cpu.msr.sysenter_eip = 0x3_8000;
+    cpu.msr.sysenter_esp = 0x7_2000;
+    // SYSEXIT with REX.W: CS = SYSENTER_CS + 32.
+    cpu.mmu
+        .ram()
+        .write(GuestPhys(0x3_8000), &[0x48, 0x0f, 0x35])
+        .unwrap();
+    to_user(&mut cpu, |a| a.sysenter());
+    cpu.step().unwrap();
+    assert_eq!((cpu.rip, cpu.cpl, cpu.gpr[4]), (0x3_8000, 0, 0x7_2000));
+    assert_eq!(cpu.rflags() & 0x200, 0);
+    cpu.gpr[1] = 0x6_0000;
+    cpu.gpr[2] = USER;
+    cpu.step().unwrap();
+    assert_eq!((cpu.rip, cpu.cpl, cpu.gpr[4]), (USER, 3, 0x6_0000));
+    assert_eq!(cpu.seg[Seg::Cs as usize].selector, KCODE + 32 | 3);
+    cpu.msr.sysenter_cs = 0;
+    assert_eq!(fault(&mut cpu), Fault::GP0);
+}
+
+#[test]
+fn umip_and_fsgsbase() {
+    for write in [
+        (|a: &mut CodeAssembler| a.sgdt(ptr(rsp))) as fn(&mut CodeAssembler) -> _,
+        |a| a.sidt(ptr(rsp)),
+        |a| a.sldt(eax),
+        |a| a.str(eax),
+        |a| a.smsw(eax),
+    ] {
+        let (mut cpu, _) = system(|a| a.nop());
+        to_user(&mut cpu, write);
+        cpu.step().unwrap();
+        cpu.rip = USER;
+        cpu.mmu.paging.cr4 |= arch::Cr4::UMIP;
+        assert_eq!(fault(&mut cpu), Fault::GP0);
+    }
+    let (mut cpu, _) = system(|a| a.nop());
+    to_user(&mut cpu, |a| {
+        a.mov(rax, 0x7fff_1234_5678u64)?;
+        a.wrgsbase(rax)?;
+        a.rdgsbase(ecx)
+    });
+    cpu.mmu.paging.cr4 |= arch::Cr4::FSGSBASE;
+    for _ in 0..3 {
+        cpu.step().unwrap();
+    }
+    assert_eq!(cpu.seg[Seg::Gs as usize].base, 0x7fff_1234_5678);
+    assert_eq!(cpu.gpr[1], 0x1234_5678);
+    cpu.mmu.paging.cr4 -= arch::Cr4::FSGSBASE;
+    cpu.rip = USER;
+    assert_eq!(fault(&mut cpu), Fault::UD);
+}

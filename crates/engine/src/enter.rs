@@ -211,7 +211,10 @@ extern "C" fn call_helper(cpu: &mut Cpu) -> u32 {
     let before = (cpu.mode, cpu.mmu.tlb.epoch);
     match helpers::call(cpu, call.helper, &call.insn) {
         Ok(()) => {
-            let changed = (cpu.mode, cpu.mmu.tlb.epoch) != before || cpu.leave;
+            cpu.native.attention_mask = cpu.attention_mask();
+            let changed = (cpu.mode, cpu.mmu.tlb.epoch) != before
+                || cpu.leave
+                || !cpu.mmu.tlb.flushed_pages.is_empty();
             if changed && call.whole {
                 advance(cpu, before.0, call.insn.len);
                 return stop(cpu, exit::HELPER, 0);

@@ -22,6 +22,8 @@ pub struct Options {
     pub chain: bool,
     /// The inline cache of indirect and cross-page targets.
     pub jump_cache: bool,
+    /// The most instructions in a block.
+    pub block: usize,
 }
 
 impl Default for Options {
@@ -30,12 +32,10 @@ impl Default for Options {
             code_cache: 64 << 20,
             chain: true,
             jump_cache: true,
+            block: 64,
         }
     }
 }
-
-/// The most instructions in a block.
-const MAX_INSTRUCTIONS: usize = 64;
 
 /// A link cell that wants to lead to the translation for RIP, if RIP is still what it was then.
 #[derive(Clone, Copy)]
@@ -46,6 +46,15 @@ struct Pending {
     mode: arch::Mode,
     /// The cell is gone if the cache was emptied since.
     flushes: u64,
+}
+
+/// What generated code left to do.
+enum End {
+    Next,
+    /// The evaluator does the instruction at RIP.
+    Evaluate,
+    /// The instruction at RIP faults.
+    Fault(Fault),
 }
 
 /// One vCPU's engine.
@@ -84,7 +93,15 @@ impl Engine {
                 continue;
             }
             match self.entry(cpu, pending.take()) {
-                Ok(Some(entry)) => pending = self.enter(cpu, entry),
+                Ok(Some(entry)) => {
+                    let (end, link) = self.enter(cpu, entry);
+                    pending = link;
+                    match end {
+                        End::Next => {}
+                        End::Evaluate => cpu.evaluate_one(),
+                        End::Fault(f) => cpu.deliver(Event::Exception(f)),
+                    }
+                }
                 Ok(None) => cpu.evaluate_one(),
                 Err(f) => cpu.deliver(Event::Exception(f)),
             }
@@ -95,6 +112,24 @@ impl Engine {
         };
     }
 
+    /// One block, or one instruction in the evaluator; a fault is answered, not delivered, and events are not taken. For tests.
+    pub fn step(&mut self, cpu: &mut Cpu) -> Result<(), Fault> {
+        cpu.native.stubs = enter::stubs();
+        cpu.native.attention = cpu.attention.word_address();
+        self.drop_stale(cpu);
+        if cpu.needs_care() || !translatable(cpu) {
+            return cpu.step();
+        }
+        match self.entry(cpu, None)? {
+            None => cpu.step(),
+            Some(entry) => match self.enter(cpu, entry).0 {
+                End::Next => Ok(()),
+                End::Evaluate => cpu.step(),
+                End::Fault(f) => Err(f),
+            },
+        }
+    }
+
     /// Drops translations whose guest code was written.
     fn drop_stale(&mut self, cpu: &mut Cpu) {
         for (frame, hit) in cpu.mmu.ram().take_stale() {
@@ -103,8 +138,21 @@ impl Engine {
         }
     }
 
+    /// Drops what the jump cache knows of pages that INVLPG named. A page may be as large as 1 GiB.
+    fn forget_flushed(&mut self, cpu: &mut Cpu) {
+        let n = &mut cpu.native;
+        for page in cpu.mmu.tlb.flushed_pages.drain(..) {
+            for j in &mut n.jumps {
+                if (j.rip ^ page) >> 30 == 0 {
+                    *j = JumpEntry::NONE;
+                }
+            }
+        }
+    }
+
     /// The host entry for RIP, translated if need be; `None` if the evaluator must do the next instruction.
     fn entry(&mut self, cpu: &mut Cpu, pending: Option<Pending>) -> Result<Option<u64>, Fault> {
+        self.forget_flushed(cpu);
         let linear = cpu.fetch_address()?;
         let Target::Ram(addr) = fetch(cpu, linear)? else {
             return Ok(None);
@@ -126,6 +174,7 @@ impl Engine {
         {
             self.cache.link(p.cell, key);
         }
+        cpu.native.attention_mask = cpu.attention_mask();
         let n = &mut cpu.native;
         let base = cpu.rip.wrapping_sub(linear & PAGE_MASK);
         n.page_base = if cpu.mode.is_64() {
@@ -147,7 +196,7 @@ impl Engine {
 
     fn translate(&mut self, cpu: &mut Cpu, linear: u64, key: Key) -> Result<Option<u64>, Fault> {
         let start = Instant::now();
-        let run = cpu.decode_run(linear, MAX_INSTRUCTIONS)?;
+        let run = cpu.decode_run(linear, self.options.block)?;
         let insns: Vec<decode::Insn> = run
             .steps
             .iter()
@@ -180,8 +229,8 @@ impl Engine {
         Ok(entry)
     }
 
-    /// Runs generated code; answers the link cell that wants to lead to what comes next.
-    fn enter(&mut self, cpu: &mut Cpu, entry: u64) -> Option<Pending> {
+    /// Runs generated code; answers what is left to do, and the link cell that wants to lead to what comes next.
+    fn enter(&mut self, cpu: &mut Cpu, entry: u64) -> (End, Option<Pending>) {
         self.stats.entries += 1;
         enter::run(cpu, entry);
         let retired = cpu.native.retired;
@@ -220,22 +269,22 @@ impl Engine {
         self.stats.executed += done;
         cpu.counters.instructions += done;
         cpu.bus.clock().retire(done);
-        match reason & 0xff {
+        let end = match reason & 0xff {
             exit::EVALUATE => {
                 self.stats.evaluations += 1;
-                cpu.evaluate_one();
+                End::Evaluate
             }
             exit::FAULT => {
                 self.stats.faults += 1;
-                cpu.deliver(Event::Exception(exit::fault(extra)));
+                End::Fault(exit::fault(extra))
             }
             exit::RAISE => {
                 self.stats.faults += 1;
-                cpu.deliver(Event::Exception(exit::fault(reason)));
+                End::Fault(exit::fault(reason))
             }
-            _ => {}
-        }
-        link
+            _ => End::Next,
+        };
+        (end, link)
     }
 }
 

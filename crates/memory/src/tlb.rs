@@ -14,7 +14,7 @@ use arch::{PAGE_SHIFT, Uint};
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 /// Entries per class.
-pub const ENTRIES: usize = 256;
+pub const ENTRIES: usize = 1024;
 /// Number of access classes, [`Class`], and one more that is never filled: engines probe it while every access must be looked at.
 pub const CLASSES: usize = 4;
 /// The array that is never filled.
@@ -51,8 +51,10 @@ pub struct Tlb {
     pub entries: [[Entry; ENTRIES]; CLASSES],
     /// log2 of the guest page's size, and [`GLOBAL`].
     meta: [[u8; ENTRIES]; CLASSES],
-    /// Moves on with every flush, whole or partial: what was worked out from the mapping in another epoch may be wrong.
+    /// Moves on with every flush but those of single pages: what was worked out from the mapping in another epoch may be wrong.
     pub epoch: u64,
+    /// Addresses given to [`Tlb::flush_page`] since somebody took them: what was worked out from these pages may be wrong.
+    pub flushed_pages: Vec<u64>,
 }
 
 #[inline(always)]
@@ -67,6 +69,7 @@ impl Tlb {
             entries: [[Entry::EMPTY; ENTRIES]; CLASSES],
             meta: [[0; ENTRIES]; CLASSES],
             epoch: 0,
+            flushed_pages: Vec::new(),
         }
     }
 
@@ -97,6 +100,26 @@ impl Tlb {
         }
         // SAFETY: as for `read`.
         unsafe { (addr.wrapping_add(e.addend) as *mut T).write_unaligned(value) };
+        true
+    }
+
+    /// [`Tlb::read`] of a vector.
+    #[inline(always)]
+    pub fn read_16(&self, class: usize, addr: u64) -> Option<u128> {
+        let at = self.host(class, addr, 16, Access::Read)?;
+        // SAFETY: as for `read`.
+        let bytes = unsafe { at.cast::<[u8; 16]>().read() };
+        Some(u128::from_le_bytes(bytes))
+    }
+
+    /// [`Tlb::write`] of a vector.
+    #[inline(always)]
+    pub fn write_16(&self, class: usize, addr: u64, value: u128) -> bool {
+        let Some(at) = self.host(class, addr, 16, Access::Write) else {
+            return false;
+        };
+        // SAFETY: as for `read`.
+        unsafe { at.cast::<[u8; 16]>().write(value.to_le_bytes()) };
         true
     }
 
@@ -241,7 +264,12 @@ impl Tlb {
 
     /// Forgets the page that holds `addr`, whatever its size (INVLPG).
     pub fn flush_page(&mut self, addr: u64) {
-        self.epoch += 1;
+        if self.flushed_pages.len() < 64 {
+            self.flushed_pages.push(addr);
+        } else {
+            self.flushed_pages.clear();
+            self.epoch += 1;
+        }
         for (row, meta) in self.entries.iter_mut().zip(&self.meta) {
             row[index(addr)] = Entry::EMPTY;
             for (e, m) in row.iter_mut().zip(meta) {

@@ -14,6 +14,10 @@ pub mod reg {
     pub const CX: usize = 2;
     /// CS
     pub const CS: usize = 4;
+    /// SS
+    pub const SS: usize = 5;
+    /// SP
+    pub const SP: usize = 8;
     /// IP
     pub const IP: usize = 12;
     /// FLAGS
@@ -48,6 +52,11 @@ pub enum Rule {
     /// LOCK before a string instruction: ignored by the 286, #UD later (SDM Vol. 2, LOCK). Elsewhere LOCK is replaced by a prefix
     /// that is ignored, so that the rest of the test still counts.
     LockedString,
+    /// A word of a string instruction at offset FFFF: #GP on both, but the 286 has moved SI and DI by then, where later processors
+    /// restart from where they were.
+    StringWrap,
+    /// A stack reference across offset FFFF: interrupt 13 on the 286, #SS (12) on later processors (SDM Vol. 3, 21.2.2).
+    StackWrap,
     /// MOV to or from segment register 4 or 5: #UD on the 286, FS and GS later.
     FsGs,
 }
@@ -55,11 +64,16 @@ pub enum Rule {
 impl Rule {
     /// The rule that excludes `t`.
     pub fn of(t: &Test, i: &Instruction) -> Option<Self> {
+        let wraps = t.exception.is_some_and(|e| e.number == 13);
         let fs_gs = |r: Register| matches!(r, Register::FS | Register::GS);
         if t.bytes.len() > 11 {
             Some(Self::Long)
         } else if i.is_string_instruction() && prefixes(&t.bytes).contains(&LOCK) {
             Some(Self::LockedString)
+        } else if wraps && i.is_string_instruction() {
+            Some(Self::StringWrap)
+        } else if wraps && (i.is_stack_instruction() || i.memory_segment() == Register::SS) {
+            Some(Self::StackWrap)
         } else if i.mnemonic() == M::Mov && (fs_gs(i.op0_register()) || fs_gs(i.op1_register())) {
             Some(Self::FsGs)
         } else {
@@ -137,7 +151,13 @@ pub fn judge(t: &Test, cpu: &mut dyn RealMode) -> Verdict {
             );
         }
     }
-    let image = t.exception.map(|e| e.flags_address);
+    // The recorded address of the FLAGS image is that of a bus word; the stack pointer tells the byte.
+    let sp = t.last.regs[reg::SP]
+        .unwrap_or(regs[reg::SP])
+        .wrapping_add(4);
+    let image = t
+        .exception
+        .map(|_| (u32::from(regs[reg::SS]) << 4) + u32::from(sp));
     for &(addr, want) in &t.last.ram {
         let mask = match image {
             Some(at) if addr == at => !(open as u8),
@@ -163,7 +183,7 @@ pub fn judge(t: &Test, cpu: &mut dyn RealMode) -> Verdict {
 
 /// What counts of a byte that PUSHF wrote: not the top flags.
 fn pushed_flags(i: &Instruction, now: &[u16; 14], addr: u32) -> u8 {
-    let top = (u32::from(now[5]) << 4) + u32::from(now[8]);
+    let top = (u32::from(now[reg::SS]) << 4) + u32::from(now[reg::SP]);
     if i.mnemonic() == M::Pushf && addr == top + 1 {
         0x0f
     } else {

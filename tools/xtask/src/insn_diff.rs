@@ -49,6 +49,19 @@ pub struct Args {
 enum Engine {
     /// The evaluator
     Eval,
+    /// The one-pass translator
+    #[cfg(target_arch = "x86_64")]
+    T1,
+}
+
+impl Engine {
+    fn make(self) -> Result<Evaluator> {
+        Ok(match self {
+            Self::Eval => Evaluator::new(),
+            #[cfg(target_arch = "x86_64")]
+            Self::T1 => Evaluator::translated()?,
+        })
+    }
 }
 
 fn named(code: Code, filter: &str) -> bool {
@@ -64,7 +77,8 @@ fn named_row(code: Code, filter: &str) -> bool {
 
 /// Run, print, and tell by the status whether all was equal.
 pub fn run(args: Args) -> Result<ExitCode> {
-    let Engine::Eval = args.engine;
+    let engine = args.engine;
+    engine.make()?;
     let (first, count) = args
         .only
         .map_or((args.first, args.cases), |index| (index, 1));
@@ -86,7 +100,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         show: args.show,
     };
     let start = Instant::now();
-    let report = match spread(&plan, args.threads.max(1)) {
+    let report = match spread(&plan, engine, args.threads.max(1)) {
         Ok(report) => report,
         Err(Unavailable::Host) => {
             println!("insn-diff skipped: {}", Unavailable::Host);
@@ -103,14 +117,17 @@ pub fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// Cut the plan into slices that the threads take by turns.
-fn spread(plan: &Plan, threads: u64) -> Result<Report, Unavailable> {
+fn spread(plan: &Plan, engine: Engine, threads: u64) -> Result<Report, Unavailable> {
     const SLICE: u64 = 1 << 15;
     let (sender, receiver) = mpsc::channel();
     std::thread::scope(|scope| {
         for thread in 0..threads {
             let sender = sender.clone();
             scope.spawn(move || {
-                let mut evaluator = Evaluator::new();
+                // It could be made a moment ago, before the threads.
+                let Ok(mut evaluator) = engine.make() else {
+                    return;
+                };
                 let mut first = plan.first + thread * SLICE;
                 while first < plan.first + plan.count {
                     let count = SLICE.min(plan.first + plan.count - first);

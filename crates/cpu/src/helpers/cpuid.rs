@@ -2,6 +2,7 @@
 
 use crate::{Cpu, Stop};
 use arch::cpuid::Feature;
+use arch::msr::IA32_APIC_BASE;
 use arch::{Cr4, Gpr};
 use decode::Insn;
 use semantics::Emit;
@@ -13,6 +14,19 @@ pub fn cpuid(cpu: &mut Cpu, _: &Insn) -> Result<(), Stop> {
     let mut v = cpu.model.leaf(leaf, subleaf, cpu.apic.id());
     if leaf == 1 && cpu.mmu.paging.cr4.contains(Cr4::OSXSAVE) {
         v[2] |= 1 << Feature::Osxsave.location().bit;
+    }
+    // IA32_APIC_BASE.EN: a disabled APIC is not shown (Vol. 3A, 10.4.3).
+    if leaf == 1
+        && cpu
+            .apic
+            .read_msr(IA32_APIC_BASE)
+            .is_some_and(|b| b & 1 << 11 == 0)
+    {
+        v[3] &= !(1 << Feature::Apic.location().bit);
+    }
+    // IA32_MISC_ENABLE, Limit CPUID Maxval: for systems that cannot bear more than three leaves (Vol. 4, table 2-2).
+    if leaf == 0 && cpu.msr.misc_enable & 1 << 22 != 0 {
+        v[0] = v[0].min(3);
     }
     for (r, v) in [Gpr::RAX, Gpr::RBX, Gpr::RCX, Gpr::RDX].into_iter().zip(v) {
         cpu.set_reg::<W32>(r, v);

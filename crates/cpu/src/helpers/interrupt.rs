@@ -110,6 +110,8 @@ pub fn iret(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
         Code::Iretq => Size::B64,
         _ => Size::B32,
     };
+    // NMIs are let in again even if the return faults (Vol. 3A, 6.7.1).
+    cpu.nmi_blocked = false;
     if cpu.mode.vm86() {
         vm86_return(cpu, width)?;
     } else if !cpu.mode.protected() {
@@ -122,7 +124,6 @@ pub fn iret(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     } else {
         protected_return(cpu, width)?;
     }
-    cpu.nmi_blocked = false;
     Err(Stop::Branch)
 }
 

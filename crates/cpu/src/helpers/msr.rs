@@ -208,7 +208,7 @@ pub fn write(cpu: &mut Cpu, n: u32, v: u64) -> Option<()> {
         }
         IA32_MISC_ENABLE => cpu.msr.misc_enable = v & MISC_WRITABLE,
         IA32_DEBUGCTL => {
-            // LBR and BTF exist in each processor of this family; both are kept, neither records anything.
+            // LBR is kept but records nothing; BTF makes TF trap on branches only.
             allow(v & !0x3 == 0)?;
             cpu.msr.debugctl = v;
         }

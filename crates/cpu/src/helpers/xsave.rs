@@ -259,6 +259,8 @@ pub fn fxsave(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
 /// FXRSTOR: all is read before anything is changed.
 pub fn fxrstor(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     let a = Area::of(cpu, i, LEGACY, 16, Use::Read)?;
+    // All 512 bytes are the operand, the reserved ones included.
+    a.get(cpu, 63)?;
     let mut fpu = cpu.fpu.clone();
     if cpu.mode.osfxsr() {
         load_mxcsr(cpu, a, &mut fpu)?;

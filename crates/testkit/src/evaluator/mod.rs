@@ -138,6 +138,9 @@ pub struct Evaluator {
     before: Vec<u8>,
     after: Vec<u8>,
     boot: BootState,
+    /// The translator, where it is under test.
+    #[cfg(target_arch = "x86_64")]
+    translator: Option<engine::Engine>,
 }
 
 impl Default for Evaluator {
@@ -221,7 +224,32 @@ impl Evaluator {
             after: pristine.clone(),
             pristine,
             boot,
+            #[cfg(target_arch = "x86_64")]
+            translator: None,
         }
+    }
+
+    /// The same world with the one-pass translator, an instruction a block, as the engine.
+    #[cfg(target_arch = "x86_64")]
+    pub fn translated() -> Result<Self, engine::Error> {
+        let options = engine::Options {
+            chain: false,
+            jump_cache: false,
+            block: 1,
+            ..engine::Options::default()
+        };
+        Ok(Self {
+            translator: Some(engine::Engine::new(options)?),
+            ..Self::new()
+        })
+    }
+
+    fn step(&mut self) -> Result<(), arch::Fault> {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(t) = &mut self.translator {
+            return t.step(&mut self.cpu);
+        }
+        self.cpu.step()
     }
 
     /// The processor, for a look at its counters.
@@ -325,7 +353,7 @@ impl Engine for Evaluator {
         let mut fault = None;
         // A step is one iteration of a repeated string instruction.
         for _ in 0..100_000 {
-            match self.cpu.step() {
+            match self.step() {
                 Ok(()) if self.cpu.rip == case.state.rip => {}
                 Ok(()) => break,
                 Err(f) => {

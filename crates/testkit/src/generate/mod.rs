@@ -112,7 +112,11 @@ fn accept(bits: Bits, bytes: &[u8], i: &Instruction) -> bool {
     let i = encode::decode(bits, 0, &rest);
     // At CPL 3 a privileged instruction with LOCK has two reasons to fault, and the vendors choose differently.
     let plain = i.code() != Code::INVALID && i.len() == rest.len() && i.code().op_code().cpl3();
-    plain && !i.code().op_code().is_input_output() && codes::excluded(i.code(), bits).is_none()
+    // LOCK VERW is executed by AMD processors.
+    plain
+        && !matches!(i.mnemonic(), Mnemonic::Verr | Mnemonic::Verw)
+        && !i.code().op_code().is_input_output()
+        && codes::excluded(i.code(), bits).is_none()
 }
 
 #[cfg(test)]

@@ -80,6 +80,8 @@ struct Child {
     pid: i32,
     wake: i32,
     done: i32,
+    /// It has run a batch, so its set-up was good.
+    proven: bool,
 }
 
 // SAFETY: the mapping belongs to this value alone; nothing in it is tied to a thread.
@@ -167,6 +169,7 @@ impl Native {
                 pid,
                 wake: wake[1],
                 done: done[0],
+                proven: false,
             });
         }
         Ok(())
@@ -194,7 +197,10 @@ impl Native {
         {
             return Err((first, Lost::Setup(e.to_string())));
         }
-        let Some(Child { wake, done, .. }) = self.child else {
+        let Some(Child {
+            wake, done, proven, ..
+        }) = self.child
+        else {
             return Ok(());
         };
         let header = self.header();
@@ -216,6 +222,9 @@ impl Native {
                 let progress = ptr::read_volatile(&raw const (*header).progress);
                 if ready > 0 {
                     if libc::read(done, ptr::from_mut(&mut byte).cast(), 1) == 1 {
+                        if let Some(child) = &mut self.child {
+                            child.proven = true;
+                        }
                         return Ok(());
                     }
                     let setup = (*header).setup;
@@ -230,7 +239,7 @@ impl Native {
                         "call sigaction",
                     ];
                     let why = match steps.get(setup as usize) {
-                        Some(step) if setup != 0 => Lost::Setup((*step).to_string()),
+                        Some(step) if setup != 0 && !proven => Lost::Setup((*step).to_string()),
                         _ => Lost::Died(status),
                     };
                     return Err((progress as usize, why));
