@@ -6,12 +6,12 @@ use crate::stats::EngineStats;
 use crate::{Error, enter};
 use arch::{Fault, GuestPhys, PAGE_MASK, Seg};
 use baseline::{Baseline, x64::X64};
+use bus::clock::Stopwatch;
 use cpu::Cpu;
 use cpu::event::Event;
 use cpu::native::{JumpEntry, exit, site};
 use cpu::run::Next;
 use memory::{Access, Target};
-use std::time::Instant;
 
 /// How the engine works.
 #[derive(Clone, Debug)]
@@ -195,7 +195,7 @@ impl Engine {
     }
 
     fn translate(&mut self, cpu: &mut Cpu, linear: u64, key: Key) -> Result<Option<u64>, Fault> {
-        let start = Instant::now();
+        let start = Stopwatch::start();
         let run = cpu.decode_run(linear, self.options.block)?;
         let insns: Vec<decode::Insn> = run
             .steps
@@ -225,7 +225,7 @@ impl Engine {
             cpu.native.jumps.fill(JumpEntry::NONE);
             self.stats.flushes += 1;
         }
-        self.stats.translation_ns += start.elapsed().as_nanos() as u64;
+        self.stats.translation_ns += start.elapsed_ns();
         Ok(entry)
     }
 
