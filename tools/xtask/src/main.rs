@@ -6,6 +6,7 @@ mod apt;
 mod arm;
 mod check;
 mod guest;
+mod guest_tests;
 mod host;
 mod insn_diff;
 
@@ -29,6 +30,8 @@ enum Task {
     Check(check::Args),
     /// Fetch Debian kernels, build the guest userland, run a guest
     Guest(guest::Args),
+    /// Assemble the bare-metal guest programs
+    GuestTests(guest_tests::Args),
     /// Compare user-mode instructions with the host's CPU
     InsnDiff(insn_diff::Args),
 }
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Task::Arm(args) => arm::run(&args),
         Task::Check(args) => check::run(&args),
         Task::Guest(args) => guest::run(args),
+        Task::GuestTests(args) => guest_tests::run(&args),
         Task::InsnDiff(args) => insn_diff::run(args),
     };
     result.unwrap_or_else(|error| {

@@ -1,0 +1,85 @@
+//! One test for each guest program and engine: it must pass, and skip nothing.
+
+mod common;
+
+use bus::{ResetSource, StopReason};
+use machine::EngineKind;
+use std::time::Duration;
+
+/// No program takes more than a second or two; an emulated host is slower.
+const LIMIT: Duration = Duration::from_secs(120);
+
+fn run(program: &str, engine: EngineKind) -> common::Outcome {
+    let image =
+        guest_tests::image(program, &common::directory()).unwrap_or_else(|error| panic!("{error}"));
+    common::run(&common::config(image, "max", engine), LIMIT)
+}
+
+fn passes(program: &str, engine: EngineKind) {
+    ends(program, engine, StopReason::DebugExit(0));
+}
+
+/// For programs that end in a reset: they print that they passed just before.
+fn resets(program: &str, engine: EngineKind) {
+    ends(program, engine, StopReason::Reset(ResetSource::TripleFault));
+}
+
+fn ends(program: &str, engine: EngineKind, reason: StopReason) {
+    let outcome = run(program, engine);
+    let output = &outcome.output;
+    assert_eq!(outcome.reason, Some(reason), "{program} printed:\n{output}");
+    assert!(
+        output.lines().any(|line| line == format!("PASS {program}")),
+        "{program} printed:\n{output}"
+    );
+    let skipped = output.lines().find(|line| line.starts_with("SKIP "));
+    assert_eq!(skipped, None, "Ferry has all that the programs try");
+}
+
+macro_rules! programs {
+    ($($check:ident: $($name:ident)*;)*) => {
+        mod eval {
+            use super::*;
+            $($(
+                #[test]
+                fn $name() {
+                    $check(stringify!($name), EngineKind::Eval);
+                }
+            )*)*
+        }
+
+        #[cfg(target_arch = "x86_64")]
+        mod jit {
+            use super::*;
+            $($(
+                #[test]
+                fn $name() {
+                    $check(stringify!($name), EngineKind::Jit);
+                }
+            )*)*
+        }
+
+        #[test]
+        fn each_program_has_a_test() {
+            let tested: std::collections::BTreeSet<&str> = [$($(stringify!($name),)*)*].into();
+            let programs = guest_tests::programs().expect("the sources");
+            let all = programs.iter().map(String::as_str).collect();
+            assert_eq!(tested, all);
+        }
+    };
+}
+
+programs! {
+    passes:
+        double
+        gates32
+        gates64
+        hello
+        modes
+        strict
+        task
+        ;
+    resets:
+        triple_resets
+        ;
+}
