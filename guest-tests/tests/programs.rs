@@ -76,8 +76,19 @@ programs! {
         gates64
         hello
         modes
+        paging32
+        paging64
+        paging_pae
+        rep
+        reserved32
+        reserved64
+        smap_implicit
+        smc
+        smep_smap
         strict
         task
+        tlb
+        v86
         ;
     resets:
         triple_resets

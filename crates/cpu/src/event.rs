@@ -405,7 +405,7 @@ impl Cpu {
     }
 
     /// #DB for what `pending_debug` holds.
-    pub(crate) fn debug_trap(&mut self) {
+    pub fn debug_trap(&mut self) {
         self.dr[6] |= std::mem::take(&mut self.pending_debug);
         self.deliver(Event::Exception(Fault::new(Exception::DB)));
     }

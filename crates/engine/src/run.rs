@@ -97,6 +97,8 @@ impl Engine {
                     let (end, link) = self.enter(cpu, entry);
                     pending = link;
                     match end {
+                        // A helper may owe a trap: the T flag of a task state segment.
+                        End::Next if cpu.pending_debug != 0 => cpu.debug_trap(),
                         End::Next => {}
                         End::Evaluate => cpu.evaluate_one(),
                         End::Fault(f) => cpu.deliver(Event::Exception(f)),
