@@ -71,6 +71,7 @@ macro_rules! programs {
 
 programs! {
     passes:
+        debug
         double
         gates32
         gates64
@@ -86,6 +87,8 @@ programs! {
         smc
         smep_smap
         strict
+        strict64
+        syscall
         task
         tlb
         v86
