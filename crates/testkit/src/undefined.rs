@@ -6,6 +6,7 @@
 use crate::case::{Bits, Case, Outcome, USER_DS, USER64_CS};
 use crate::generate::aim::linear;
 use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic as M, OpKind};
+use std::sync::LazyLock;
 
 const CF: u64 = 1 << 0;
 const PF: u64 = 1 << 2;
@@ -69,17 +70,19 @@ pub enum When {
     Beyond,
 }
 
-/// Undefined flags: instructions, condition, flags, source.
-pub const FLAGS: &[(&[M], When, u64, &str)] = &[
+/// Undefined flags: instructions, condition, flags, those of them in which Ferry differs from AMD's processors (Zen 4), source.
+pub const FLAGS: &[(&[M], When, u64, u64, &str)] = &[
     (
         &[M::And, M::Or, M::Xor, M::Test],
         When::Always,
         AF,
+        0,
         "AND, OR, XOR, TEST",
     ),
     (
         &[M::Shl, M::Sal, M::Shr, M::Sar],
         When::Shifted,
+        AF,
         AF,
         "SAL/SAR/SHL/SHR: AF",
     ),
@@ -87,68 +90,108 @@ pub const FLAGS: &[(&[M], When, u64, &str)] = &[
         &[M::Shl, M::Sal, M::Shr, M::Sar],
         When::Multiple,
         OF,
+        0,
         "SAL/SAR/SHL/SHR: OF for counts other than 1",
     ),
     (
         &[M::Shl, M::Sal, M::Shr],
         When::Wide,
         CF,
+        0,
         "SAL/SAR/SHL/SHR: CF for counts of the width or more",
     ),
     (
         &[M::Rol, M::Ror, M::Rcl, M::Rcr],
         When::Multiple,
         OF,
+        0,
         "RCL/RCR/ROL/ROR: OF for counts other than 1",
     ),
-    (&[M::Shld, M::Shrd], When::Shifted, AF, "SHLD, SHRD: AF"),
+    (&[M::Shld, M::Shrd], When::Shifted, AF, AF, "SHLD, SHRD: AF"),
     (
         &[M::Shld, M::Shrd],
         When::Multiple,
         OF,
+        0,
         "SHLD, SHRD: OF for counts other than 1",
     ),
     (
         &[M::Shld, M::Shrd],
+        When::Wide,
+        OF,
+        OF,
+        "SHLD, SHRD: OF for a count of the width",
+    ),
+    (
+        &[M::Shld, M::Shrd],
         When::Beyond,
-        CF | PF | AF | ZF | SF | OF,
+        ALL,
+        ALL,
         "SHLD, SHRD: all, for counts beyond the width",
     ),
     (
         &[M::Mul, M::Imul],
         When::Always,
         SF | ZF | AF | PF,
+        SF | ZF | AF | PF,
         "MUL, IMUL",
     ),
     (
         &[M::Div, M::Idiv],
         When::Always,
-        CF | OF | SF | ZF | AF | PF,
+        ALL,
+        SF | ZF | AF | PF,
         "DIV, IDIV",
     ),
     (
         &[M::Bsf, M::Bsr],
         When::Always,
         CF | OF | SF | AF | PF,
+        0,
         "BSF, BSR",
     ),
     (
         &[M::Bt, M::Bts, M::Btr, M::Btc],
         When::Always,
         OF | SF | AF | PF,
+        0,
         "BT, BTS, BTR, BTC",
     ),
     (
         &[M::Aaa, M::Aas],
         When::Always,
         OF | SF | ZF | PF,
+        OF | SF | ZF | PF,
         "AAA, AAS",
     ),
-    (&[M::Daa, M::Das], When::Always, OF, "DAA, DAS"),
-    (&[M::Aam, M::Aad], When::Always, OF | AF | CF, "AAM, AAD"),
+    (&[M::Daa, M::Das], When::Always, OF, OF, "DAA, DAS"),
+    (&[M::Aam], When::Always, OF | AF | CF, 0, "AAM"),
+    (&[M::Aad], When::Always, OF | AF | CF, OF | AF | CF, "AAD"),
 ];
 
-/// x87 instructions that define C0, C2 and C3; all others leave them undefined (SDM Vol. 1, 8.1.3.4, and the pages of Vol. 2).
+/// All status flags.
+const ALL: u64 = CF | PF | AF | ZF | SF | OF;
+
+/// Whose undefined results to pass over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chip {
+    /// An AMD processor of today: only those that differ.
+    Amd,
+    /// Any other: all that the manual leaves open.
+    Any,
+}
+
+impl Chip {
+    /// This host's.
+    pub fn host() -> Self {
+        static AMD: LazyLock<bool> = LazyLock::new(|| {
+            std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|s| s.contains("AuthenticAMD"))
+        });
+        if *AMD { Self::Amd } else { Self::Any }
+    }
+}
+
+/// x87 instructions that define C0, C2 and C3; all others leave them undefined, and AMD's as they were (SDM Vol. 1, 8.1.3.4, and the pages of Vol. 2).
 const CONDITIONS: &[M] = &[
     M::Fcom,
     M::Fcomp,
@@ -200,7 +243,7 @@ pub fn open(case: &Case, i: &Instruction, after: &Outcome) -> Open {
         memory: Vec::new(),
     };
     if after.fault.is_none() {
-        (open.flags, open.destination) = flags(i, case.state.gpr[1] as u8);
+        (open.flags, open.destination) = flags(i, case.state.gpr[1] as u8, Chip::host());
     }
     if after.fault.is_some() {
         // A fault restarts the instruction, and the SDM does not say what it stored or loaded before (Vol. 3A, 6.5): processors write what
@@ -209,9 +252,9 @@ pub fn open(case: &Case, i: &Instruction, after: &Outcome) -> Open {
             !(i.is_string_instruction() && (i.has_rep_prefix() || i.has_repne_prefix()));
         open.registers = matches!(m, M::Popa | M::Popad);
         // Two operands fault in an order of the vendor's choice; so do LOCK where it is not allowed and the operand behind it.
-        open.fault_order = i.is_invalid() || FAULT_ORDER.contains(&m) || is_vector_load(i);
+        open.fault_order = i.is_invalid() || FAULT_ORDER.contains(&m) || in_parts(i);
     }
-    if is_x87(i) && !CONDITIONS.contains(&m) {
+    if is_x87(i) && !CONDITIONS.contains(&m) && Chip::host() == Chip::Any {
         open.fsw |= C0 | C2 | C3;
     }
     // FCOMI and its kin: "C1: set to 0" (SDM Vol. 2A); AMD leaves it.
@@ -283,9 +326,11 @@ const FAULT_ORDER: &[M] = &[
     M::Fldenv,
 ];
 
-/// A misaligned 16-byte operand outside its segment: #GP(0) or #SS(0), both of one class of priority (SDM Vol. 3A, table 6-2).
-fn is_vector_load(i: &Instruction) -> bool {
-    i.memory_size().size() == 16 && i.memory_segment() == iced_x86::Register::SS
+/// A misaligned 16-byte operand outside its segment: #GP(0) or #SS(0), both of one class of priority (SDM Vol. 3A, table 6-2); ten bytes,
+/// which are read in two parts.
+fn in_parts(i: &Instruction) -> bool {
+    let size = i.memory_size().size();
+    size == 16 && i.memory_segment() == iced_x86::Register::SS || size == 10
 }
 
 /// Cases in which the vendors differ altogether.
@@ -327,10 +372,10 @@ pub fn operand_address(case: &Case, i: &Instruction) -> Option<u64> {
 }
 
 /// Flags that `i` leaves undefined when CL is `cl`, and whether its destination is undefined too.
-pub fn flags(i: &Instruction, cl: u8) -> (u64, bool) {
+pub fn flags(i: &Instruction, cl: u8, chip: Chip) -> (u64, bool) {
     let (count, width) = count(i, cl);
     let mut open = (0, false);
-    for &(list, when, flags, _) in FLAGS {
+    for &(list, when, flags, differs, _) in FLAGS {
         let applies = match when {
             When::Always => true,
             When::Shifted => count != 0,
@@ -339,7 +384,7 @@ pub fn flags(i: &Instruction, cl: u8) -> (u64, bool) {
             When::Beyond => count > width,
         };
         if applies && list.contains(&i.mnemonic()) {
-            open.0 |= flags;
+            open.0 |= if chip == Chip::Amd { differs } else { flags };
             // SHLD, SHRD: the destination is undefined too.
             open.1 |= when == When::Beyond;
         }

@@ -3,7 +3,7 @@
 //! The vectors come from a real 80286 in real mode; Ferry is a later processor. Where the two differ by design, a rule of [`Rule`] says so.
 
 use crate::moo::{REGISTERS, Test};
-use crate::undefined;
+use crate::undefined::{self, Chip};
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic as M, Register};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -132,7 +132,7 @@ pub fn judge(t: &Test, cpu: &mut dyn RealMode) -> Verdict {
     }
     cpu.load(&regs, &ram);
     let ran = cpu.run();
-    let open = undefined::flags(&i, regs[reg::CX] as u8).0 as u16 | TOP_FLAGS;
+    let open = undefined::flags(&i, regs[reg::CX] as u8, Chip::Any).0 as u16 | TOP_FLAGS;
     let mut text = String::new();
     if let Err(why) = ran {
         let _ = write!(text, "{why}; ");
