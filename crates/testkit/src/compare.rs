@@ -84,9 +84,8 @@ pub fn compare(
     list.hex("rip", n.rip & mask, e.rip & mask);
     for (r, name) in GPR.iter().enumerate() {
         let mask = if r < 8 { mask } else { u64::MAX };
-        if !open.registers
-            && !(open.destination && Some(r) == crate::generate::aim::gpr_index(i.op0_register()))
-        {
+        let destination = Some(r) == crate::generate::aim::gpr_index(i.op0_register());
+        if !(open.registers || open.destination && destination) {
             list.hex(name, n.gpr[r] & mask, e.gpr[r] & mask);
         }
     }
