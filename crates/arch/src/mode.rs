@@ -59,6 +59,8 @@ bits! {
     OSFXSR = 14, osfxsr;
     /// Data breakpoints or alignment checks are armed: every access takes the slow path of the evaluator.
     CHECKED = 15, checked;
+    /// All exceptions of MXCSR are masked.
+    FP_MASKED = 16, fp_masked;
 }
 
 impl Mode {

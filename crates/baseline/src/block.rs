@@ -138,6 +138,10 @@ pub struct Baseline<A: HostAssembler> {
     ended: bool,
 }
 
+/// The instruction of this number is not for the one-pass writer.
+#[derive(Debug)]
+pub struct TooWide(pub usize);
+
 /// This path is closed: what follows cannot be reached.
 #[derive(Debug)]
 pub struct Ended;
@@ -164,8 +168,14 @@ impl<A: HostAssembler> Baseline<A> {
         }
     }
 
-    /// Translates `insns`, which stand one behind the other from `start` bytes into their page, for `mode`.
-    pub fn translate(&mut self, mode: Mode, start: u32, insns: &[Insn]) -> Block<'_> {
+    /// Translates `insns`, which stand one behind the other from `start` bytes into their page, for `mode`. An instruction that needs more
+    /// values at once than there is room for (ENTER with a deep nesting level) is refused by its number.
+    pub fn translate(
+        &mut self,
+        mode: Mode,
+        start: u32,
+        insns: &[Insn],
+    ) -> Result<Block<'_>, TooWide> {
         self.v.reset();
         self.mode = mode;
         self.deferred = Deferred::Unknown;
@@ -174,7 +184,7 @@ impl<A: HostAssembler> Baseline<A> {
         self.at = start.into();
         self.done = 0;
         self.ended = false;
-        for i in insns {
+        for (n, i) in insns.iter().enumerate() {
             self.vectors = 0;
             self.writable = None;
             self.checked = None;
@@ -185,6 +195,9 @@ impl<A: HostAssembler> Baseline<A> {
                     }
                 }
                 None => self.leave_to_evaluator(),
+            }
+            if self.v.overflow {
+                return Err(TooWide(n));
             }
             self.at += i64::from(i.len);
             self.done += 1;
@@ -203,13 +216,13 @@ impl<A: HostAssembler> Baseline<A> {
         self.write_cold();
         let (bytes, instructions) = ((self.at - i64::from(start)) as u32, self.done);
         self.v.asm.finish();
-        Block {
+        Ok(Block {
             code: self.v.asm.code(),
             fixups: self.v.asm.fixups(),
             cells: &self.cells,
             bytes,
             instructions,
-        }
+        })
     }
 
     fn end_instruction(&mut self) {

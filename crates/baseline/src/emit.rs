@@ -1061,13 +1061,11 @@ impl<A: HostAssembler> Emit for Baseline<A> {
         b: Vector,
     ) -> Result<(Bool, Bool, Bool), Ended> {
         self.call_fp(FpCall::Compare(relation, format), a, b);
-        let bits = self.get(Size::B32, offset::VALUE);
-        let bit = |n: i32| Test::Bits(Cond::Ne, Size::B32, bits, 1 << n);
-        let (u, l, e) = (
-            self.v.test(bit(0)),
-            self.v.test(bit(1)),
-            self.v.test(bit(2)),
-        );
+        let bits = t::<W64>(self.get(Size::B64, offset::VALUE));
+        let u = self.bit(bits, A::UNORDERED);
+        let (below, equal) = (self.bit(bits, A::BELOW), self.bit(bits, A::EQUAL));
+        let ordered = self.negate(u);
+        let (l, e) = (self.both(below, ordered), self.both(equal, ordered));
         Ok((u, l, e))
     }
 }

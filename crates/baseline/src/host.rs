@@ -213,4 +213,11 @@ pub trait HostAssembler: Default {
     fn store_vector(&mut self, base: Reg, index: Reg, from: i32);
     /// `d ← a op b`; `false` if the host has no short code for it, and nothing was written.
     fn vector(&mut self, op: semantics::vector::VecOp, d: i32, a: i32, b: i32) -> bool;
+    /// A floating-point word on the host's unit, under the guest's MXCSR with all exceptions masked; a compare leaves its answer in `scratch`,
+    /// in the bits named below. `false` if the host does not do it exactly.
+    fn fp(&mut self, call: crate::block::FpCall, d: i32, a: i32, b: i32, scratch: Reg) -> bool;
+    /// Bits of a compare's answer: unordered; less or unordered; equal or unordered.
+    const UNORDERED: u32;
+    const BELOW: u32;
+    const EQUAL: u32;
 }

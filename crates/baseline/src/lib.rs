@@ -6,5 +6,6 @@ pub mod host;
 pub mod values;
 pub mod vector;
 pub mod x64;
+mod x64_vector;
 
 pub use block::{Baseline, Block};

@@ -68,6 +68,8 @@ pub struct Values<A> {
     pub home: [Option<Val>; 16],
     /// Spill slots in use.
     spills: u64,
+    /// An instruction needed more spill slots than there are: what was written is worthless.
+    pub overflow: bool,
     /// Number of the instruction under construction.
     pub now: u32,
     /// Which compare the host's flags hold, if any.
@@ -127,6 +129,7 @@ impl<A: HostAssembler> Values<A> {
             locked: 0,
             home: [None; 16],
             spills: 0,
+            overflow: false,
             now: 0,
             host: None,
         }
@@ -141,6 +144,7 @@ impl<A: HostAssembler> Values<A> {
         self.locked = 0;
         self.home = [None; 16];
         self.spills = 0;
+        self.overflow = false;
         self.now = 0;
         self.host = None;
     }
@@ -238,10 +242,11 @@ impl<A: HostAssembler> Values<A> {
 
     fn spill(&mut self, id: u32, reg: Reg) {
         let slot = self.spills.trailing_ones() as u8;
-        debug_assert!(
-            usize::from(slot) < cpu::native::SPILLS,
-            "spill slots are enough for one instruction"
-        );
+        if usize::from(slot) >= cpu::native::SPILLS {
+            self.overflow = true;
+            self.temps[id as usize].spill = Some(0);
+            return;
+        }
         self.spills |= 1 << slot;
         self.asm.store_cpu(Size::B64, offset_of_spill(slot), reg);
         self.temps[id as usize].spill = Some(slot);

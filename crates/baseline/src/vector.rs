@@ -106,6 +106,21 @@ impl<A: HostAssembler> Baseline<A> {
     /// A floating-point word through the processor's own code; the answer of a compare is in `Native::value`.
     pub(crate) fn call_fp(&mut self, call: FpCall, a: Vector, b: Vector) -> Vector {
         let d = self.scratch_vector();
+        if self.mode.fp_masked() {
+            let (_, scratch) = self.v.fresh(64);
+            let (o, p, q) = (d.offset() as i32, a.offset() as i32, b.offset() as i32);
+            let done = self.v.asm.fp(call, o, p, q, scratch);
+            if let (true, FpCall::Compare(..)) = (done, call) {
+                self.v
+                    .asm
+                    .store_cpu(Size::B64, offset::VALUE as i32, scratch);
+                self.v.host = None;
+            }
+            self.v.unlock();
+            if done {
+                return d;
+            }
+        }
         self.v.back_up_live();
         self.v.save_all();
         // A fault needs the flags as they are before the instruction.

@@ -1,5 +1,6 @@
 //! The x86-64 host: [`HostAssembler`] over Cranelift's assembler.
 
+use crate::block::FpCall;
 use crate::host::{Alu, Cond, Fixup, HostAssembler, Label, Reg, Shift, Size, Src};
 use asm::{
     Amode, AmodeOffset, AmodeOffsetPlusKnownOffset, CodeSink, Fixed, GprMem, Inst, NonRspGpr,
@@ -63,7 +64,7 @@ impl CodeSink for Sink {
     }
 }
 
-fn at(base: Reg, disp: i32) -> Amode<Reg> {
+pub(crate) fn at(base: Reg, disp: i32) -> Amode<Reg> {
     let simm32 = AmodeOffsetPlusKnownOffset {
         simm32: AmodeOffset::new(disp),
         offset: None,
@@ -540,18 +541,14 @@ impl HostAssembler for X64 {
         );
     }
     fn vector(&mut self, op: VecOp, d: i32, a: i32, b: i32) -> bool {
-        self.vector_load(0, a);
-        self.vector_load(1, b);
-        match op {
-            VecOp::And => put!(self, pand_a(0, 1)),
-            VecOp::AndNot => put!(self, pandn_a(0, 1)),
-            VecOp::Or => put!(self, por_a(0, 1)),
-            VecOp::Xor => put!(self, pxor_a(0, 1)),
-            _ => return false,
-        }
-        self.vector_store(d, 0);
-        true
+        crate::x64_vector::vector(self, op, d, a, b)
     }
+    fn fp(&mut self, call: FpCall, d: i32, a: i32, b: i32, scratch: Reg) -> bool {
+        crate::x64_vector::fp(self, call, d, a, b, scratch)
+    }
+    const UNORDERED: u32 = 2;
+    const BELOW: u32 = 0;
+    const EQUAL: u32 = 6;
 
     fn exchange_add(&mut self, size: Size, base: Reg, index: Reg, d: Reg) {
         let m = indexed(base, index, 0, 0);
@@ -582,6 +579,32 @@ impl HostAssembler for X64 {
 }
 
 impl X64 {
+    /// How much is written, to come back to it.
+    pub(crate) fn mark(&self) -> usize {
+        self.code.0.len()
+    }
+
+    /// Takes back what was written since the mark: plain instructions only.
+    pub(crate) fn back_to(&mut self, mark: usize) {
+        self.code.0.truncate(mark);
+    }
+
+    /// COMISS or COMISD of XMM0 with a field of the `Cpu`.
+    pub(crate) fn comis(&mut self, double: bool, o: i32) {
+        if double {
+            self.bytes(&[0x66]);
+        }
+        self.bytes(&[0x0f, 0x2f, 0x80 | CPU]);
+        self.code.put4(o as u32);
+    }
+
+    /// The host's flags as a number.
+    pub(crate) fn flags_to(&mut self, d: Reg) {
+        // PUSHFQ.
+        self.bytes(&[0x9c]);
+        put!(self, popq_o(d));
+    }
+
     fn vector_load(&mut self, x: Reg, o: i32) {
         put!(self, movups_a(x, asm::XmmMem::Mem(at(CPU, o))));
     }

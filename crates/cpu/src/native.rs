@@ -72,7 +72,9 @@ pub struct Native {
     /// Where in the page the slow path's instruction stands, how many were retired before it, and what is accessed.
     pub site: u64,
     /// The host's MXCSR outside generated code.
-    pub host_mxcsr: u64,
+    pub host_mxcsr: u32,
+    /// Scratch for a way between MXCSR and memory.
+    pub scratch_mxcsr: u32,
     /// Address of the attention word.
     pub attention: u64,
     /// The bits of it that count now: not INTR while interrupts are disabled.
@@ -103,6 +105,7 @@ impl Default for Native {
             value: [0; 2],
             site: 0,
             host_mxcsr: 0x1f80,
+            scratch_mxcsr: 0,
             attention: 0,
             attention_mask: u32::MAX,
             retired: 0,
@@ -143,6 +146,9 @@ pub mod offset {
     pub const SITE: usize = NATIVE + offset_of!(Native, site);
     pub const ATTENTION: usize = NATIVE + offset_of!(Native, attention);
     pub const ATTENTION_MASK: usize = NATIVE + offset_of!(Native, attention_mask);
+    pub const MXCSR: usize = offset_of!(Cpu, fpu.mxcsr);
+    pub const HOST_MXCSR: usize = NATIVE + offset_of!(Native, host_mxcsr);
+    pub const SCRATCH_MXCSR: usize = NATIVE + offset_of!(Native, scratch_mxcsr);
     pub const RETIRED: usize = NATIVE + offset_of!(Native, retired);
     pub const SAVED: usize = NATIVE + offset_of!(Native, saved);
     pub const OPERANDS: usize = NATIVE + offset_of!(Native, operands);

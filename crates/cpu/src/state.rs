@@ -368,6 +368,13 @@ impl Cpu {
         &self.seg[seg as usize]
     }
 
+    /// Makes `mode` follow MXCSR, which changes without [`Cpu::update_mode`].
+    pub fn refresh_fp_mode(&mut self) {
+        if (self.fpu.mxcsr & 0x1f80 == 0x1f80) != self.mode.fp_masked() {
+            self.update_mode();
+        }
+    }
+
     /// Works out `mode`, `class` and `probe`: to be called after a change of segment registers, control registers, EFER, CPL, DR7
     /// or RFLAGS' system bits.
     pub fn update_mode(&mut self) {
@@ -414,6 +421,7 @@ impl Cpu {
         on(p.cr0.contains(Cr0::MP), Mode::MP);
         on(p.cr4.contains(Cr4::OSFXSR), Mode::OSFXSR);
         on(watched || aligned, Mode::CHECKED);
+        on(self.fpu.mxcsr & 0x1f80 == 0x1f80, Mode::FP_MASKED);
         self.mode = Mode::new(code, self.cpl, bits);
         self.class = match (self.cpl == 3, user_pages) {
             (true, _) => Class::User,

@@ -76,6 +76,11 @@ impl Cache {
             .map(|&i| self.translations[i as usize].entry)
     }
 
+    /// Whether there is no translation.
+    pub fn is_empty(&self) -> bool {
+        self.translations.is_empty()
+    }
+
     /// Drops everything. No vCPU may be in generated code.
     pub fn clear(&mut self) {
         self.translations.clear();

@@ -1,5 +1,8 @@
 //! The way into generated code on x86-64, and the stubs that it calls.
 //!
+//! MXCSR: generated code runs with the guest's, all exceptions masked; the sticky flags are or-ed into the guest's own when it is left and
+//! before a helper, and the host's value is back while Rust runs (but for the slow loads and stores, which compute with integers).
+//!
 //! Convention: RDI is the `Cpu`, R15 counts retired instructions, RSP is aligned to 16 and stays where it is, all else is free. That is
 //! Cranelift's tail convention with the `Cpu` as only argument, R15 pinned.
 //!
@@ -11,6 +14,8 @@
 
 use arch::{Fault, Mode};
 use baseline::block::FpCall;
+use baseline::host::HostAssembler;
+use baseline::x64::X64;
 use cpu::native::{Stubs, exit, offset, site};
 use cpu::{Cpu, Stop, helpers};
 use decode::Insn;
@@ -72,7 +77,15 @@ unsafe extern "C" fn enter(cpu: *mut Cpu, entry: u64) {
         "push r15",
         "sub rsp, 8",
         "xor r15d, r15d",
+        "stmxcsr [rdi + {host}]",
+        "mov eax, [rdi + {guest}]",
+        "or eax, 0x1f80",
+        "mov [rdi + {scratch}], eax",
+        "ldmxcsr [rdi + {scratch}]",
         "jmp rsi",
+        host = const offset::HOST_MXCSR,
+        guest = const offset::MXCSR,
+        scratch = const offset::SCRATCH_MXCSR,
     )
 }
 
@@ -81,10 +94,18 @@ unsafe extern "C" fn enter(cpu: *mut Cpu, entry: u64) {
 unsafe extern "C" fn leave() {
     naked_asm!(
         "mov [rdi + {retired}], r15",
+        "stmxcsr [rdi + {scratch}]",
+        "mov eax, [rdi + {scratch}]",
+        "and eax, 0x3f",
+        "or [rdi + {guest}], eax",
+        "ldmxcsr [rdi + {host}]",
         "add rsp, 8",
         "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp",
         "ret",
         retired = const RETIRED,
+        host = const offset::HOST_MXCSR,
+        guest = const offset::MXCSR,
+        scratch = const offset::SCRATCH_MXCSR,
     )
 }
 
@@ -120,8 +141,17 @@ macro_rules! plain {
         unsafe extern "C" fn $name() {
             naked_asm!(
                 "push rdi",
+                "stmxcsr [rdi + {scratch}]",
+                "mov eax, [rdi + {scratch}]",
+                "and eax, 0x3f",
+                "or [rdi + {guest}], eax",
+                "ldmxcsr [rdi + {host}]",
                 "call {f}",
                 "pop rdi",
+                "mov ecx, [rdi + {guest}]",
+                "or ecx, 0x1f80",
+                "mov [rdi + {scratch}], ecx",
+                "ldmxcsr [rdi + {scratch}]",
                 "test eax, eax",
                 "jnz 2f",
                 "ret",
@@ -130,6 +160,9 @@ macro_rules! plain {
                 "jmp {leave}",
                 f = sym $rust,
                 leave = sym leave,
+                host = const offset::HOST_MXCSR,
+                guest = const offset::MXCSR,
+                scratch = const offset::SCRATCH_MXCSR,
             )
         }
     };
@@ -212,6 +245,7 @@ extern "C" fn call_helper(cpu: &mut Cpu) -> u32 {
     match helpers::call(cpu, call.helper, &call.insn) {
         Ok(()) => {
             cpu.native.attention_mask = cpu.attention_mask();
+            cpu.refresh_fp_mode();
             let changed = (cpu.mode, cpu.mmu.tlb.epoch) != before
                 || cpu.leave
                 || !cpu.mmu.tlb.flushed_pages.is_empty();
@@ -275,7 +309,9 @@ extern "C" fn fp_operation(cpu: &mut Cpu) -> u32 {
         }
         FpCall::Compare(relation, format) => {
             cpu.fp_compare(relation, format, a, b).map(|(u, l, e)| {
-                cpu.native.value[0] = u64::from(u) | u64::from(l) << 1 | u64::from(e) << 2;
+                let bit = |on: bool, at: u32| u64::from(on) << at;
+                cpu.native.value[0] =
+                    bit(u, X64::UNORDERED) | bit(l, X64::BELOW) | bit(e, X64::EQUAL);
             })
         }
         FpCall::Strings(imm) => {

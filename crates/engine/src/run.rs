@@ -5,6 +5,7 @@ use crate::cache::{Cache, Key};
 use crate::stats::EngineStats;
 use crate::{Error, enter};
 use arch::{Fault, GuestPhys, PAGE_MASK, Seg};
+use baseline::block::TooWide;
 use baseline::{Baseline, x64::X64};
 use bus::clock::Stopwatch;
 use cpu::Cpu;
@@ -155,6 +156,7 @@ impl Engine {
     /// The host entry for RIP, translated if need be; `None` if the evaluator must do the next instruction.
     fn entry(&mut self, cpu: &mut Cpu, pending: Option<Pending>) -> Result<Option<u64>, Fault> {
         self.forget_flushed(cpu);
+        cpu.refresh_fp_mode();
         let linear = cpu.fetch_address()?;
         let Target::Ram(addr) = fetch(cpu, linear)? else {
             return Ok(None);
@@ -199,7 +201,7 @@ impl Engine {
     fn translate(&mut self, cpu: &mut Cpu, linear: u64, key: Key) -> Result<Option<u64>, Fault> {
         let start = Stopwatch::start();
         let run = cpu.decode_run(linear, self.options.block)?;
-        let insns: Vec<decode::Insn> = run
+        let mut insns: Vec<decode::Insn> = run
             .steps
             .iter()
             .take_while(|s| s.exists())
@@ -209,10 +211,15 @@ impl Engine {
             return Ok(None);
         }
         let mut entry = None;
-        for _ in 0..2 {
-            let block = self
-                .writer
-                .translate(key.mode, key.addr.offset() as u32, &insns);
+        while entry.is_none() && !insns.is_empty() {
+            let start = key.addr.offset() as u32;
+            let block = match self.writer.translate(key.mode, start, &insns) {
+                Ok(b) => b,
+                Err(TooWide(n)) => {
+                    insns.truncate(n);
+                    continue;
+                }
+            };
             entry = self.cache.insert(key, &block);
             if entry.is_some() {
                 let s = &mut self.stats;
@@ -220,6 +227,10 @@ impl Engine {
                 s.guest_instructions += u64::from(block.instructions);
                 s.guest_bytes += u64::from(block.bytes);
                 s.host_bytes += block.code.len() as u64;
+                break;
+            }
+            if self.cache.is_empty() {
+                // Larger than the whole cache.
                 break;
             }
             // Full: everything goes, and only what is still needed comes back.
