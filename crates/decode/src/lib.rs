@@ -4,6 +4,7 @@
 //! relative to the instruction's own address, so that the same decoded instruction serves wherever its page is mapped.
 //! Invariant: nothing here knows an address, and nothing outside this crate calls iced's decoder.
 
+pub mod catalogue;
 mod features;
 mod insn;
 

@@ -5,6 +5,7 @@
 mod apt;
 mod arm;
 mod check;
+mod coverage;
 mod guest;
 mod guest_tests;
 mod host;
@@ -28,6 +29,8 @@ enum Task {
     Arm(arm::Args),
     /// Run what CI runs: formatting, lints, the code map, tests
     Check(check::Args),
+    /// Count the instruction table's forms by extension
+    Coverage(coverage::Args),
     /// Fetch Debian kernels, build the guest userland, run a guest
     Guest(guest::Args),
     /// Assemble the bare-metal guest programs
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Arm(args) => arm::run(&args),
         Task::Check(args) => check::run(&args),
+        Task::Coverage(args) => coverage::run(&args),
         Task::Guest(args) => guest::run(args),
         Task::GuestTests(args) => guest_tests::run(&args),
         Task::InsnDiff(args) => insn_diff::run(args),
