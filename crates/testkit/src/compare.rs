@@ -438,6 +438,10 @@ fn judge(
             return;
         }
     };
+    if plan.count == 1 {
+        // A case asked for by number is shown whatever comes of it.
+        println!("{}", describe(case, i, &[], &plan.options));
+    }
     let result = engine.run(case);
     let mut differences = compare(case, i, &outcome, &result);
     if !differences.is_empty() {
