@@ -204,7 +204,7 @@ impl Engine {
         let mut insns: Vec<decode::Insn> = run
             .steps
             .iter()
-            .take_while(|s| s.exists())
+            .take_while(|s| s.exists() && !is_too_long(&s.insn))
             .map(|s| s.insn)
             .collect();
         if insns.is_empty() {
@@ -324,5 +324,18 @@ fn fetch(cpu: &mut Cpu, linear: u64) -> Result<Target, Fault> {
             .guest_of(h as u64)
             .map_or(Target::Bus(GuestPhys(0)), Target::Ram)),
         None => cpu.resolve(cpu.class, linear, Access::Fetch),
+    }
+}
+
+/// Instructions of more values than the writer holds for one: ENTER that copies frame pointers, up to 31 of them, and MASKMOVDQU. The
+/// evaluator does them.
+fn is_too_long(i: &decode::Insn) -> bool {
+    use decode::Code::*;
+    match i.code {
+        Maskmovdqu_rDI_xmm_xmm => true,
+        Enterw_imm16_imm8 | Enterd_imm16_imm8 | Enterq_imm16_imm8 => {
+            semantics::operand::immediate(i, 1) & 31 > 1
+        }
+        _ => false,
     }
 }
