@@ -5,6 +5,7 @@ use arch::GuestPhys;
 use snapshot::{Error, Section};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tracing::trace;
 
 /// A device as the bus holds it.
 pub type Shared = Arc<Mutex<dyn Device>>;
@@ -129,10 +130,16 @@ impl Bus {
     pub fn port_read(&self, port: u16, size: AccessSize) -> u32 {
         match find(&self.ports, port.into()) {
             Some(r) if u64::from(port) + size.bytes() - 1 <= r.last => {
-                lock(&self.devices[r.device]).port_read(r.region, port - r.first as u16, size)
-                    & size.mask() as u32
+                let mut d = lock(&self.devices[r.device]);
+                let value = d.port_read(r.region, port - r.first as u16, size);
+                let value = value & size.mask() as u32;
+                trace!(target: "bus::port", device = d.name(), ?size, port, value, "in");
+                value
             }
-            None if size == AccessSize::Byte => 0xff,
+            None if size == AccessSize::Byte => {
+                trace!(target: "bus::port", port, "in from a port that nobody decodes");
+                0xff
+            }
             Some(_) | None => (0..size as u16).fold(0, |v, i| {
                 v | self.port_read(port.wrapping_add(i), AccessSize::Byte) << (8 * i)
             }),
@@ -144,15 +151,12 @@ impl Bus {
         match find(&self.ports, port.into()) {
             Some(r) if u64::from(port) + size.bytes() - 1 <= r.last => {
                 let value = value & size.mask() as u32;
-                lock(&self.devices[r.device]).port_write(
-                    r.region,
-                    port - r.first as u16,
-                    size,
-                    value,
-                );
+                let mut d = lock(&self.devices[r.device]);
+                trace!(target: "bus::port", device = d.name(), ?size, port, value, "out");
+                d.port_write(r.region, port - r.first as u16, size, value);
             }
             None if size == AccessSize::Byte => {
-                tracing::trace!(target: "bus::port", port, value, "write to a port that nobody decodes");
+                trace!(target: "bus::port", port, value, "out to a port that nobody decodes");
             }
             Some(_) | None => {
                 for i in 0..size as u16 {
@@ -170,22 +174,30 @@ impl Bus {
     pub fn mmio_read(&self, addr: GuestPhys, size: AccessSize) -> u64 {
         match find(&self.mmio, addr.0) {
             Some(r) => {
-                lock(&self.devices[r.device]).mmio_read(r.region, addr.0 - r.first, size)
-                    & size.mask()
+                let mut d = lock(&self.devices[r.device]);
+                let value = d.mmio_read(r.region, addr.0 - r.first, size) & size.mask();
+                trace!(target: "bus::mmio", device = d.name(), ?size, addr = addr.0, value, "load");
+                value
             }
-            None => size.mask(),
+            None => {
+                trace!(target: "bus::mmio", ?size, addr = addr.0, "load from where nothing is");
+                size.mask()
+            }
         }
     }
 
     /// A store that did not hit RAM.
     pub fn mmio_write(&self, addr: GuestPhys, size: AccessSize, value: u64) {
-        if let Some(r) = find(&self.mmio, addr.0) {
-            lock(&self.devices[r.device]).mmio_write(
-                r.region,
-                addr.0 - r.first,
-                size,
-                value & size.mask(),
-            );
+        let value = value & size.mask();
+        match find(&self.mmio, addr.0) {
+            Some(r) => {
+                let mut d = lock(&self.devices[r.device]);
+                trace!(target: "bus::mmio", device = d.name(), ?size, addr = addr.0, value, "store");
+                d.mmio_write(r.region, addr.0 - r.first, size, value);
+            }
+            None => {
+                trace!(target: "bus::mmio", ?size, addr = addr.0, value, "store to where nothing is");
+            }
         }
     }
 

@@ -45,7 +45,7 @@ fn start(run: args::Run) -> anyhow::Result<u8> {
 }
 
 fn boot(config: Config) -> anyhow::Result<u8> {
-    if let Some(selection) = &config.trace {
+    if let Some(selection) = config.trace.clone() {
         selection.start();
     }
     // All that can be refused is looked at before files are created or the terminal is touched.

@@ -371,3 +371,30 @@ fn a_halted_guest_costs_nothing() {
     // 2 % of 2 s at 100 ticks a second.
     assert!(used <= 4, "{used} ticks in {span:?}");
 }
+
+#[test]
+fn events_are_printed_by_category() {
+    let code = [
+        out8(0x20, 0x11),
+        out8(0x3f8, b'x'),
+        out8(0xf4, 0),
+        HALT.to_vec(),
+    ]
+    .concat();
+    let traced = |categories: &str| {
+        let out = run("trace", &code, &["--debug-exit", "--trace", categories]);
+        assert_eq!((out.status.code(), &out.stdout[..]), (Some(1), &b"x"[..]));
+        said(&out)
+    };
+    let all = traced("port,machine");
+    assert!(
+        all.contains("bus::port: out device=\"i8259\" size=Byte port=0x20 value=0x11"),
+        "{all}"
+    );
+    assert!(
+        all.contains("machine: power on") && all.contains("uart0"),
+        "{all}"
+    );
+    let one = traced("serial");
+    assert!(one.contains("uart0") && one.lines().count() == 1, "{one}");
+}
