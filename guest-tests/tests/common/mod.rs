@@ -2,20 +2,16 @@
 
 use machine::{BootImage, Config, CpuModel, DebugExit, EngineKind, Machine, OnReset, StopReason};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a guest did.
 pub struct Outcome {
     pub output: String,
     /// `None` if the time was up.
     pub reason: Option<StopReason>,
-}
-
-/// Where images are assembled to.
-pub fn directory() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("images")
 }
 
 #[derive(Clone, Default)]
@@ -35,6 +31,9 @@ impl Output {
     fn bytes(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes()).into_owned()
+    }
 }
 
 /// A machine of 64 MiB with debug exit, that a reset ends.
@@ -51,25 +50,37 @@ pub fn config(kernel: PathBuf, cpu: &str, engine: EngineKind) -> Config {
     }
 }
 
-/// Runs until the guest ends it or the time is up.
-pub fn run(config: &Config, limit: Duration) -> Outcome {
+/// Runs until the guest ends it or the time is up. A pair of texts says what to type once the guest printed the first.
+pub fn converse(config: &Config, limit: Duration, script: Option<(&str, &str)>) -> Outcome {
     let output = Output::default();
     let image = BootImage::read(config).expect("a kernel");
     let mut machine = Machine::new(config, image, Box::new(output.clone())).expect("a machine");
-    let stopper = machine.stopper();
-    let (done, watch) = std::sync::mpsc::channel::<()>();
-    let watchdog = std::thread::spawn(move || {
-        let late = watch.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
-        if late {
-            stopper.request(StopReason::User);
-        }
+    let (stopper, input) = (machine.stopper(), machine.serial_input());
+    let ended = AtomicBool::new(false);
+    let (stop_at, seen) = (Instant::now() + limit, output.clone());
+    let reason = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut script = script;
+            while !ended.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(20));
+                if let Some((prompt, text)) = script
+                    && seen.text().contains(prompt)
+                {
+                    input.offer(text.as_bytes());
+                    script = None;
+                }
+                if Instant::now() > stop_at {
+                    stopper.request(StopReason::User);
+                    break;
+                }
+            }
+        });
+        let reason = machine.run();
+        ended.store(true, Ordering::Relaxed);
+        reason.expect("no trouble with the host")
     });
-    let reason = machine.run().expect("no trouble with the host");
-    drop(done);
-    watchdog.join().expect("the watchdog");
-    let output = String::from_utf8_lossy(&output.bytes()).into_owned();
     Outcome {
-        output,
+        output: output.text(),
         reason: Some(reason).filter(|&r| r != StopReason::User),
     }
 }
