@@ -134,13 +134,14 @@ fn table(text: &str) -> BTreeMap<String, Row> {
     rows
 }
 
-/// The crates in `crates/` (by the name of their folder) and which of them each uses, dev-dependencies aside.
+/// The crates of the workspace (by the name of their folder) and which of them each uses, dev-dependencies aside.
 fn dependencies(metadata: &str) -> Result<BTreeMap<String, Vec<String>>> {
     let metadata: serde_json::Value = serde_json::from_str(metadata)?;
+    // Ferry's crates are known by their folder; the tools are no part of the program.
     let folder = |manifest: &str| {
         let dir = manifest.strip_suffix("/Cargo.toml")?;
         let (parent, name) = dir.rsplit_once('/')?;
-        parent.ends_with("/crates").then(|| name.to_owned())
+        (!parent.ends_with("/tools")).then(|| name.to_owned())
     };
     let packages = metadata["packages"]
         .as_array()
