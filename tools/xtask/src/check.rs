@@ -140,8 +140,8 @@ fn dependencies(metadata: &str) -> Result<BTreeMap<String, Vec<String>>> {
     // Ferry's crates are known by their folder; the tools are no part of the program.
     let folder = |manifest: &str| {
         let dir = manifest.strip_suffix("/Cargo.toml")?;
-        let (parent, name) = dir.rsplit_once('/')?;
-        (!parent.ends_with("/tools")).then(|| name.to_owned())
+        let (_, name) = dir.rsplit_once('/')?;
+        (name != "xtask").then(|| name.to_owned())
     };
     let packages = metadata["packages"]
         .as_array()
