@@ -20,6 +20,8 @@ pub struct Block {
     /// The generation of the frame when it was decoded: another one now means that the block is stale.
     generation: u32,
     frame: u64,
+    /// An instruction that goes over the page's end: the frame of its rest, with that one's generation.
+    rest: Option<(u64, u32)>,
 }
 
 /// Instructions decoded one behind the other.
@@ -84,6 +86,7 @@ impl Default for Blocks {
                 steps: Vec::new(),
                 generation: 0,
                 frame: 0,
+                rest: None,
             },
         }
     }
@@ -153,7 +156,9 @@ impl Cpu {
         };
         if let Some(index) = known {
             let b = &blocks.blocks[index as usize];
-            if self.mmu.ram().generation(b.frame) == b.generation {
+            if self.mmu.ram().generation(b.frame) == b.generation
+                && (b.rest.is_none() || self.rest_is_same(b.rest, linear)?)
+            {
                 blocks.front[slot] = Front { key, index };
                 return Ok(&blocks.blocks[index as usize]);
             }
@@ -191,22 +196,63 @@ impl Cpu {
 
     fn decode_block(&mut self, linear: u64) -> Result<Block, Fault> {
         let run = self.decode_run(linear, MAX_STEPS)?;
+        let frame = run.start.frame();
         if run.steps.is_empty() {
             self.counters.decoded += 1;
-            // It depends on another page as well: stale at once, hence decoded anew each time.
+            // Over the page's end: it is kept with where its rest was found, both marked as code before they are read.
+            let generation = self.mmu.mark_code(frame, 1 << 63).unwrap_or(0);
+            let rest = match self.rest_of_page(linear)? {
+                Some(f) => self.mmu.mark_code(f, 1).map(|g| (f, g)),
+                None => None,
+            };
             let steps = vec![self.decode_step(linear)?];
-            let (frame, generation) = (run.start.frame(), run.generation.wrapping_sub(1));
+            // Its rest outside RAM: stale at once, hence decoded anew each time.
+            let generation = if rest.is_some() {
+                generation
+            } else {
+                generation.wrapping_sub(1)
+            };
             return Ok(Block {
                 steps,
                 generation,
                 frame,
+                rest,
             });
         }
         Ok(Block {
             steps: run.steps,
             generation: run.generation,
-            frame: run.start.frame(),
+            frame,
+            rest: None,
         })
+    }
+
+    /// The frame behind the page that follows `linear`'s, if it is RAM.
+    fn rest_of_page(&mut self, linear: u64) -> Result<Option<u64>, Fault> {
+        let next = (linear | (PAGE_SIZE - 1)).wrapping_add(1);
+        let next = if self.mode.is_64() {
+            next
+        } else {
+            next & 0xffff_ffff
+        };
+        let ram = self.mmu.ram().clone();
+        let host = self
+            .mmu
+            .tlb
+            .host(self.class as usize, next, 1, Access::Fetch);
+        Ok(match host {
+            Some(h) => ram.guest_of(h as u64).map(GuestPhys::frame),
+            None => match self.resolve(self.class, next, Access::Fetch)? {
+                Target::Ram(p) => Some(p.frame()),
+                Target::Bus(_) => None,
+            },
+        })
+    }
+
+    /// Whether the rest of an instruction over the page's end still stands where it did.
+    fn rest_is_same(&mut self, rest: Option<(u64, u32)>, linear: u64) -> Result<bool, Fault> {
+        let now = self.rest_of_page(linear)?;
+        Ok(rest.is_some_and(|(f, g)| now == Some(f) && self.mmu.ram().generation(f) == g))
     }
 
     /// Decodes at most `most` instructions from RIP on, whose linear address is `linear`, up to an unconditional transfer, the page's

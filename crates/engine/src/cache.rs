@@ -46,11 +46,25 @@ struct Translation {
     kept: Vec<Kept>,
 }
 
+const FRONT: usize = 1 << 13;
+const NOWHERE: Key = Key {
+    addr: GuestPhys(u64::MAX),
+    mode: Mode(0),
+};
+
+fn place(key: Key) -> usize {
+    (key.addr.0 ^ key.addr.0 >> 12 ^ u64::from(key.mode.0) << 3) as usize % FRONT
+}
+
 /// All translations of a machine.
 pub struct Cache {
     pub arena: Arena,
     translations: Vec<Translation>,
     index: HashMap<Key, u32>,
+    /// A direct-mapped table before the index.
+    front: Vec<(Key, u64)>,
+    /// Where translation was tried and the evaluator must do the next instruction, with the frame's generation then.
+    hard: HashMap<Key, u32>,
     /// By frame.
     frames: HashMap<u64, Vec<u32>>,
     /// By the offset of a link cell in the arena: its resolver and where it leads in the page.
@@ -64,16 +78,35 @@ impl Cache {
             arena,
             translations: Vec::new(),
             index: HashMap::new(),
+            front: vec![(NOWHERE, 0); FRONT],
+            hard: HashMap::new(),
             frames: HashMap::new(),
             links: HashMap::new(),
         }
     }
 
     /// The entry of the translation for `key`.
-    pub fn find(&self, key: Key) -> Option<u64> {
-        self.index
+    pub fn find(&mut self, key: Key) -> Option<u64> {
+        let slot = &mut self.front[place(key)];
+        if slot.0 == key {
+            return Some(slot.1);
+        }
+        let entry = self
+            .index
             .get(&key)
-            .map(|&i| self.translations[i as usize].entry)
+            .map(|&i| self.translations[i as usize].entry)?;
+        *slot = (key, entry);
+        Some(entry)
+    }
+
+    /// Notes that the evaluator must do the instruction at `key`.
+    pub fn note_hard(&mut self, key: Key, generation: u32) {
+        self.hard.insert(key, generation);
+    }
+
+    /// Whether the evaluator must do the instruction at `key`, as far as is known.
+    pub fn is_hard(&self, key: Key, generation: u32) -> bool {
+        self.hard.get(&key) == Some(&generation)
     }
 
     /// Whether there is no translation.
@@ -85,6 +118,8 @@ impl Cache {
     pub fn clear(&mut self) {
         self.translations.clear();
         self.index.clear();
+        self.front.fill((NOWHERE, 0));
+        self.hard.clear();
         self.frames.clear();
         self.links.clear();
         self.arena.clear();
@@ -187,6 +222,10 @@ impl Cache {
             let t = &mut self.translations[id as usize];
             t.live = false;
             stats.invalidated += 1;
+            let slot = &mut self.front[place(t.key)];
+            if slot.0 == t.key {
+                *slot = (NOWHERE, 0);
+            }
             if self.index.get(&t.key) == Some(&id) {
                 self.index.remove(&t.key);
             }

@@ -167,10 +167,20 @@ impl Engine {
         };
         let entry = match self.cache.find(key) {
             Some(e) => e,
-            None => match self.translate(cpu, linear, key)? {
-                Some(e) => e,
-                None => return Ok(None),
-            },
+            None => {
+                let generation = cpu.mmu.ram().generation(key.addr.frame());
+                if self.cache.is_hard(key, generation) {
+                    return Ok(None);
+                }
+                match self.translate(cpu, linear, key)? {
+                    Some(e) => e,
+                    None => {
+                        let generation = cpu.mmu.ram().generation(key.addr.frame());
+                        self.cache.note_hard(key, generation);
+                        return Ok(None);
+                    }
+                }
+            }
         };
         if let Some(p) = pending
             && self.options.chain
