@@ -83,7 +83,7 @@ impl<A: HostAssembler> Baseline<A> {
         let a = self.v.reg(addr);
         let (id, d) = self.v.fresh(64);
         let (_, scratch) = self.v.fresh(64);
-        let array = offset::TLB + self.class() * size_of::<[Entry; memory::ENTRIES]>();
+        let array = self.class() * size_of::<[Entry; memory::ENTRIES]>();
         self.v
             .asm
             .probe(array as i32, tag as i32, a, bytes, d, scratch, miss);
@@ -692,7 +692,7 @@ impl<A: HostAssembler> Emit for Baseline<A> {
         let (_, scratch) = self.v.fresh(64);
         let back = self.v.asm.label();
         let miss = self.plan_load(access::<W>(seg), addr.0, d, back);
-        let array = offset::TLB + self.class() * size_of::<[Entry; memory::ENTRIES]>();
+        let array = self.class() * size_of::<[Entry; memory::ENTRIES]>();
         self.v.asm.probe(
             array as i32,
             offset_of!(Entry, read) as i32,
@@ -740,7 +740,7 @@ impl<A: HostAssembler> Emit for Baseline<A> {
             v.0
         };
         let miss = self.plan_store(access::<W>(seg), addr.0, value, back);
-        let array = offset::TLB + self.class() * size_of::<[Entry; memory::ENTRIES]>();
+        let array = self.class() * size_of::<[Entry; memory::ENTRIES]>();
         self.v.asm.probe(
             array as i32,
             offset_of!(Entry, write) as i32,

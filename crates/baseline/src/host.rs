@@ -194,8 +194,8 @@ pub trait HostAssembler: Default {
     /// Adds to the register that counts retired instructions.
     fn count(&mut self, n: i32);
 
-    /// Probes the TLB: `d` becomes the addend if the page of `a` to `a + bytes - 1` has the tag at `tag` (an offset in an entry of the array at
-    /// `array`); else jumps to `miss`. `t` is scratch.
+    /// Probes the TLB: `d` becomes the addend if the page of `a` to `a + bytes - 1` has the tag at `tag` (an offset in an entry of the array
+    /// `array` bytes behind the live arrays' start); else jumps to `miss`. `t` is scratch.
     fn probe(&mut self, array: i32, tag: i32, a: Reg, bytes: u32, d: Reg, t: Reg, miss: Label);
     /// Probes the jump cache for the address in `a`: jumps to its entry, or to `miss`. `t` is scratch. See `cpu::native::Native`.
     fn jump_cached(&mut self, a: Reg, t: Reg, u: Reg, miss: Label);

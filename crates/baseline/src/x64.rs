@@ -28,6 +28,8 @@ pub const RCX: Reg = 1;
 pub const RDX: Reg = 2;
 /// The `Cpu` pointer: first argument of Cranelift's tail convention.
 pub const CPU: Reg = 7;
+/// The TLB's live arrays.
+pub const TLB: Reg = 14;
 /// Retired guest instructions.
 pub const COUNTER: Reg = 15;
 
@@ -156,8 +158,8 @@ impl X64 {
 }
 
 impl HostAssembler for X64 {
-    // All but RSP, the Cpu pointer and the counter.
-    const POOL: &'static [Reg] = &[0, 3, 6, 8, 9, 10, 11, 12, 13, 14, 5, 2, 1];
+    // All but RSP, the Cpu pointer, the TLB's base and the counter.
+    const POOL: &'static [Reg] = &[0, 3, 6, 8, 9, 10, 11, 12, 13, 5, 2, 1];
     const SHIFT_COUNT: Option<Reg> = Some(RCX);
     const WIDE: Option<(Reg, Reg)> = Some((RAX, RDX));
     const EXPECTED: Option<Reg> = Some(RAX);
@@ -489,11 +491,11 @@ impl HostAssembler for X64 {
         put!(self, andq_mi_sxl(d, -0x1000));
         put!(
             self,
-            cmpq_rm(d, GprMem::Mem(indexed(CPU, t, 0, array + tag)))
+            cmpq_rm(d, GprMem::Mem(indexed(TLB, t, 0, array + tag)))
         );
         self.jump_if(Cond::Ne, miss);
         let addend = array + std::mem::offset_of!(memory::Entry, addend) as i32;
-        put!(self, movq_rm(d, GprMem::Mem(indexed(CPU, t, 0, addend))));
+        put!(self, movq_rm(d, GprMem::Mem(indexed(TLB, t, 0, addend))));
     }
     fn jump_cached(&mut self, a: Reg, t: Reg, u: Reg, miss: Label) {
         const { assert!(size_of::<JumpEntry>() == 32) };

@@ -75,6 +75,8 @@ pub struct Native {
     pub host_mxcsr: u32,
     /// Scratch for a way between MXCSR and memory.
     pub scratch_mxcsr: u32,
+    /// Address of the TLB's live arrays.
+    pub tlb: u64,
     /// Address of the attention word.
     pub attention: u64,
     /// The bits of it that count now: not INTR while interrupts are disabled.
@@ -106,6 +108,7 @@ impl Default for Native {
             site: 0,
             host_mxcsr: 0x1f80,
             scratch_mxcsr: 0,
+            tlb: 0,
             attention: 0,
             attention_mask: u32::MAX,
             retired: 0,
@@ -132,7 +135,6 @@ pub mod offset {
     pub const SRC: usize = offset_of!(Cpu, flags.src);
     pub const DST: usize = offset_of!(Cpu, flags.dst);
     pub const SYSTEM_FLAGS: usize = offset_of!(Cpu, system_flags);
-    pub const TLB: usize = offset_of!(Cpu, mmu.tlb.entries);
     pub const XMM: usize = offset_of!(Cpu, fpu.xmm);
     pub const MM: usize = offset_of!(Cpu, fpu.r);
     pub const FSW: usize = offset_of!(Cpu, fpu.fsw);
@@ -149,6 +151,7 @@ pub mod offset {
     pub const MXCSR: usize = offset_of!(Cpu, fpu.mxcsr);
     pub const HOST_MXCSR: usize = NATIVE + offset_of!(Native, host_mxcsr);
     pub const SCRATCH_MXCSR: usize = NATIVE + offset_of!(Native, scratch_mxcsr);
+    pub const TLB: usize = NATIVE + offset_of!(Native, tlb);
     pub const RETIRED: usize = NATIVE + offset_of!(Native, retired);
     pub const SAVED: usize = NATIVE + offset_of!(Native, saved);
     pub const OPERANDS: usize = NATIVE + offset_of!(Native, operands);

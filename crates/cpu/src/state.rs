@@ -303,6 +303,7 @@ impl Cpu {
         p.cr4 = Cr4::empty();
         p.efer = Efer::empty();
         self.mmu.tlb.flush();
+        self.mmu.tlb.restart_pcids();
         self.update_mode();
     }
 

@@ -3,8 +3,8 @@
 //! MXCSR: generated code runs with the guest's, all exceptions masked; the sticky flags are or-ed into the guest's own when it is left and
 //! before a helper, and the host's value is back while Rust runs (but for the slow loads and stores, which compute with integers).
 //!
-//! Convention: RDI is the `Cpu`, R15 counts retired instructions, RSP is aligned to 16 and stays where it is, all else is free. That is
-//! Cranelift's tail convention with the `Cpu` as only argument, R15 pinned.
+//! Convention: RDI is the `Cpu`, R14 is the TLB's base, R15 counts retired instructions, RSP is aligned to 16 and stays where it is, all else is free. That is
+//! Cranelift's tail convention with the `Cpu` as only argument, R14 and R15 pinned.
 //!
 //! # Unsafe
 //! Owns the transfer between Rust and generated code. Invariants: the pointer handed to [`enter`] is the only way to the `Cpu` while
@@ -77,12 +77,14 @@ unsafe extern "C" fn enter(cpu: *mut Cpu, entry: u64) {
         "push r15",
         "sub rsp, 8",
         "xor r15d, r15d",
+        "mov r14, [rdi + {tlb}]",
         "stmxcsr [rdi + {host}]",
         "mov eax, [rdi + {guest}]",
         "or eax, 0x1f80",
         "mov [rdi + {scratch}], eax",
         "ldmxcsr [rdi + {scratch}]",
         "jmp rsi",
+        tlb = const offset::TLB,
         host = const offset::HOST_MXCSR,
         guest = const offset::MXCSR,
         scratch = const offset::SCRATCH_MXCSR,
@@ -241,12 +243,12 @@ extern "C" fn work_out_flags(cpu: &mut Cpu) -> u32 {
 extern "C" fn call_helper(cpu: &mut Cpu) -> u32 {
     // SAFETY: the cell of a live translation points to a live call.
     let call = unsafe { &*(cpu.native.address as *const HelperCall) };
-    let before = (cpu.mode, cpu.mmu.tlb.epoch);
+    let before = (cpu.mode, cpu.mmu.tlb.epoch());
     match helpers::call(cpu, call.helper, &call.insn) {
         Ok(()) => {
             cpu.native.attention_mask = cpu.attention_mask();
             cpu.refresh_fp_mode();
-            let changed = (cpu.mode, cpu.mmu.tlb.epoch) != before
+            let changed = (cpu.mode, cpu.mmu.tlb.epoch()) != before
                 || cpu.leave
                 || !cpu.mmu.tlb.flushed_pages.is_empty();
             if changed && call.whole {

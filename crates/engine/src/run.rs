@@ -189,6 +189,7 @@ impl Engine {
             self.cache.link(p.cell, key);
         }
         cpu.native.attention_mask = cpu.attention_mask();
+        cpu.native.tlb = cpu.mmu.tlb.arrays();
         let n = &mut cpu.native;
         let base = cpu.rip.wrapping_sub(linear & PAGE_MASK);
         n.page_base = if cpu.mode.is_64() {
@@ -196,7 +197,7 @@ impl Engine {
         } else {
             base & 0xffff_ffff
         };
-        n.key = cpu.mmu.tlb.epoch << 32 | u64::from(cpu.mode.0);
+        n.key = cpu.mmu.tlb.epoch() << 32 | u64::from(cpu.mode.0);
         if self.options.jump_cache {
             n.jumps[JumpEntry::place(cpu.rip)] = JumpEntry {
                 rip: cpu.rip,

@@ -15,7 +15,7 @@ mod wide;
 
 pub use mmu::{Mmu, Target};
 pub use phys::{Error, OutsideRam, Ram, lines};
-pub use tlb::{CHECKED, CLASSES, ENTRIES, Entry, Tlb};
+pub use tlb::{CHECKED, CLASSES, Context, ENTRIES, Entry, Tlb};
 pub use walk::{Paging, Translation};
 
 /// What an access does.

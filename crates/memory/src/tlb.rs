@@ -44,17 +44,72 @@ impl Entry {
 
 const GLOBAL: u8 = 0x80;
 
-/// The arrays.
-#[repr(C)]
-pub struct Tlb {
+/// The arrays of one address space.
+#[repr(C, align(64))]
+pub struct Context {
     /// By [`Class`], then by page number modulo [`ENTRIES`].
     pub entries: [[Entry; ENTRIES]; CLASSES],
     /// log2 of the guest page's size, and [`GLOBAL`].
     meta: [[u8; ENTRIES]; CLASSES],
-    /// Moves on with every flush but those of single pages: what was worked out from the mapping in another epoch may be wrong.
-    pub epoch: u64,
+    epoch: u64,
+    pcid: u16,
+}
+
+/// Address spaces kept besides the live one.
+const PARKED: usize = 7;
+
+/// The TLB: the live address space, and those that the guest asked to keep (Vol. 3A, 4.10.1).
+pub struct Tlb {
+    live: Box<Context>,
+    /// The one that was live last stands last.
+    parked: Vec<Box<Context>>,
+    last_epoch: u64,
     /// Addresses given to [`Tlb::flush_page`] since somebody took them: what was worked out from these pages may be wrong.
     pub flushed_pages: Vec<u64>,
+}
+
+impl Context {
+    fn new(pcid: u16, epoch: u64) -> Box<Self> {
+        Box::new(Self {
+            entries: [[Entry::EMPTY; ENTRIES]; CLASSES],
+            meta: [[0; ENTRIES]; CLASSES],
+            epoch,
+            pcid,
+        })
+    }
+
+    fn flush_non_global(&mut self) {
+        for (row, meta) in self.entries.iter_mut().zip(&self.meta) {
+            for (e, m) in row.iter_mut().zip(meta) {
+                if m & GLOBAL == 0 {
+                    *e = Entry::EMPTY;
+                }
+            }
+        }
+    }
+
+    fn flush_page(&mut self, addr: u64) {
+        for (row, meta) in self.entries.iter_mut().zip(&self.meta) {
+            row[index(addr)] = Entry::EMPTY;
+            for (e, m) in row.iter_mut().zip(meta) {
+                let shift = u32::from(m & !GLOBAL);
+                if shift > PAGE_SHIFT {
+                    let tag = e.read.min(e.write).min(e.exec);
+                    if tag != Entry::NONE && (tag ^ addr) >> shift.min(63) == 0 {
+                        *e = Entry::EMPTY;
+                    }
+                }
+            }
+        }
+    }
+
+    fn protect(&mut self, host: u64) {
+        for e in self.entries.iter_mut().flatten() {
+            if e.write != Entry::NONE && e.write.wrapping_add(e.addend) == host {
+                e.write = Entry::NONE;
+            }
+        }
+    }
 }
 
 #[inline(always)]
@@ -66,11 +121,27 @@ impl Tlb {
     /// An empty TLB.
     pub fn new() -> Self {
         Self {
-            entries: [[Entry::EMPTY; ENTRIES]; CLASSES],
-            meta: [[0; ENTRIES]; CLASSES],
-            epoch: 0,
+            live: Context::new(0, 0),
+            parked: Vec::new(),
+            last_epoch: 0,
             flushed_pages: Vec::new(),
         }
+    }
+
+    /// The live arrays' address, for generated code: it changes with [`Tlb::switch`] and [`Tlb::flush`].
+    pub fn arrays(&self) -> u64 {
+        &raw const self.live.entries as u64
+    }
+
+    /// A number that moves on with every flush but those of single pages, and is another one for each address space kept: what was worked
+    /// out from the mapping in one epoch holds as long as that epoch comes back.
+    pub fn epoch(&self) -> u64 {
+        self.live.epoch
+    }
+
+    fn new_epoch(&mut self) -> u64 {
+        self.last_epoch += 1;
+        self.last_epoch
     }
 
     /// The tag that an access of `len` bytes needs: its last byte's page, so that one which crosses a page matches nothing.
@@ -83,7 +154,7 @@ impl Tlb {
     /// Reads if the page is present for reading and the value does not cross its end.
     #[inline(always)]
     pub fn read<T: Uint>(&self, class: usize, addr: u64) -> Option<T> {
-        let e = &self.entries[class % CLASSES][index(addr)];
+        let e = &self.live.entries[class % CLASSES][index(addr)];
         if e.read != Self::last_page(addr, size_of::<T>()) {
             return None;
         }
@@ -94,7 +165,7 @@ impl Tlb {
     /// Writes on the same terms; `false` if the slow path must do it.
     #[inline(always)]
     pub fn write<T: Uint>(&self, class: usize, addr: u64, value: T) -> bool {
-        let e = &self.entries[class % CLASSES][index(addr)];
+        let e = &self.live.entries[class % CLASSES][index(addr)];
         if e.write != Self::last_page(addr, size_of::<T>()) {
             return false;
         }
@@ -126,7 +197,7 @@ impl Tlb {
     /// Atomically replaces an aligned value if it still is `old`; answers what it was. `None` if the slow path must do it.
     #[inline(always)]
     pub fn compare_exchange<T: Uint>(&self, class: usize, addr: u64, old: T, new: T) -> Option<T> {
-        let e = &self.entries[class % CLASSES][index(addr)];
+        let e = &self.live.entries[class % CLASSES][index(addr)];
         if e.write != addr & !arch::PAGE_MASK || addr & (size_of::<T>() as u64 - 1) != 0 {
             return None;
         }
@@ -152,7 +223,7 @@ impl Tlb {
     /// The host address of `len` bytes at `addr` for `access`, on the same terms: for atomic and bulk operations.
     #[inline(always)]
     pub fn host(&self, class: usize, addr: u64, len: usize, access: Access) -> Option<*mut u8> {
-        let e = &self.entries[class % CLASSES][index(addr)];
+        let e = &self.live.entries[class % CLASSES][index(addr)];
         let tag = match access {
             Access::Read => e.read,
             Access::Write => e.write,
@@ -235,50 +306,83 @@ impl Tlb {
         };
         let page = linear & !arch::PAGE_MASK;
         let tag = |on: bool| if on { page } else { Entry::NONE };
-        self.entries[class as usize][index(linear)] = Entry {
+        self.live.entries[class as usize][index(linear)] = Entry {
             read: tag(tags[0]),
             write: tag(tags[1]),
             exec: tag(tags[2]),
             addend: (host as u64).wrapping_sub(page),
         };
-        self.meta[class as usize][index(linear)] = shift as u8 | if global { GLOBAL } else { 0 };
+        self.live.meta[class as usize][index(linear)] =
+            shift as u8 | if global { GLOBAL } else { 0 };
     }
 
-    /// Forgets everything.
+    /// Forgets everything, of all address spaces.
     pub fn flush(&mut self) {
-        self.epoch += 1;
-        self.entries = [[Entry::EMPTY; ENTRIES]; CLASSES];
+        let epoch = self.new_epoch();
+        self.live.entries = [[Entry::EMPTY; ENTRIES]; CLASSES];
+        self.live.epoch = epoch;
+        self.parked.clear();
     }
 
-    /// Forgets all but global pages (MOV to CR3).
+    /// CR4.PCIDE changes: the live address space is that of PCID 0. After [`Tlb::flush`].
+    pub fn restart_pcids(&mut self) {
+        self.live.pcid = 0;
+    }
+
+    /// Forgets all but global pages of the live address space (MOV to CR3).
     pub fn flush_non_global(&mut self) {
-        self.epoch += 1;
-        for (row, meta) in self.entries.iter_mut().zip(&self.meta) {
-            for (e, m) in row.iter_mut().zip(meta) {
-                if m & GLOBAL == 0 {
-                    *e = Entry::EMPTY;
-                }
-            }
+        self.live.epoch = self.new_epoch();
+        self.live.flush_non_global();
+    }
+
+    /// Forgets all but global pages of every address space.
+    pub fn flush_all_non_global(&mut self) {
+        self.flush_non_global();
+        self.parked.clear();
+    }
+
+    /// Forgets all but global pages of the address space `pcid`.
+    pub fn flush_pcid(&mut self, pcid: u16) {
+        if self.live.pcid == pcid {
+            self.flush_non_global();
+        } else {
+            self.parked.retain(|c| c.pcid != pcid);
         }
     }
 
-    /// Forgets the page that holds `addr`, whatever its size (INVLPG).
+    /// MOV to CR3 with CR4.PCIDE: `pcid` is live from now on; what is known of it stays if `keep`.
+    pub fn switch(&mut self, pcid: u16, keep: bool) {
+        if pcid != self.live.pcid {
+            let epoch = self.new_epoch();
+            let known = self.parked.iter().position(|c| c.pcid == pcid);
+            let next = match known {
+                Some(n) => self.parked.remove(n),
+                None => Context::new(pcid, epoch),
+            };
+            if self.parked.len() >= PARKED {
+                self.parked.remove(0);
+            }
+            let last = std::mem::replace(&mut self.live, next);
+            self.parked.push(last);
+        }
+        if !keep {
+            self.flush_non_global();
+        }
+    }
+
+    /// Forgets the page that holds `addr`, whatever its size, in every address space (INVLPG).
     pub fn flush_page(&mut self, addr: u64) {
         if self.flushed_pages.len() < 64 {
             self.flushed_pages.push(addr);
         } else {
+            // Nobody takes them: what hangs on any epoch is out of date.
             self.flushed_pages.clear();
-            self.epoch += 1;
+            self.live.epoch = self.new_epoch();
+            self.parked.clear();
         }
-        for (row, meta) in self.entries.iter_mut().zip(&self.meta) {
-            row[index(addr)] = Entry::EMPTY;
-            for (e, m) in row.iter_mut().zip(meta) {
-                let shift = u32::from(m & !GLOBAL);
-                let tag = e.read.min(e.write).min(e.exec);
-                if shift > PAGE_SHIFT && tag != Entry::NONE && (tag ^ addr) >> shift.min(63) == 0 {
-                    *e = Entry::EMPTY;
-                }
-            }
+        self.live.flush_page(addr);
+        for c in &mut self.parked {
+            c.flush_page(addr);
         }
     }
 
@@ -287,10 +391,9 @@ impl Tlb {
         let Some(host) = ram.host_frame(frame) else {
             return;
         };
-        for e in self.entries.iter_mut().flatten() {
-            if e.write != Entry::NONE && e.write.wrapping_add(e.addend) == host as u64 {
-                e.write = Entry::NONE;
-            }
+        self.live.protect(host as u64);
+        for c in &mut self.parked {
+            c.protect(host as u64);
         }
     }
 }
@@ -298,5 +401,68 @@ impl Tlb {
 impl Default for Tlb {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(t: &mut Tlb, ram: &Ram, linear: u64, frame: u64, global: bool) {
+        t.fill(ram, Class::User, linear, frame, [true; 3], 12, global);
+    }
+
+    fn has(t: &Tlb, linear: u64) -> bool {
+        t.read::<u8>(Class::User as usize, linear).is_some()
+    }
+
+    #[test]
+    fn an_address_space_that_is_kept_comes_back_with_its_epoch() {
+        let ram = Ram::new(0x10_000).unwrap();
+        let mut t = Tlb::new();
+        page(&mut t, &ram, 0x5000, 1, false);
+        let epoch = t.epoch();
+        t.switch(7, true);
+        assert!(!has(&t, 0x5000));
+        assert_ne!(t.epoch(), epoch);
+        t.switch(0, true);
+        assert!(has(&t, 0x5000));
+        assert_eq!(t.epoch(), epoch);
+        t.switch(7, true);
+        t.switch(0, false);
+        assert!(!has(&t, 0x5000));
+        assert_ne!(t.epoch(), epoch);
+    }
+
+    #[test]
+    fn a_page_is_flushed_and_protected_in_every_address_space() {
+        let ram = Ram::new(0x10_000).unwrap();
+        let mut t = Tlb::new();
+        page(&mut t, &ram, 0x5000, 1, false);
+        page(&mut t, &ram, 0x6000, 2, true);
+        t.switch(3, true);
+        t.flush_page(0x5000);
+        t.protect(&ram, 2);
+        t.switch(0, true);
+        assert!(!has(&t, 0x5000));
+        assert!(has(&t, 0x6000));
+        assert!(!t.write(Class::User as usize, 0x6000, 1u8));
+        t.flush_non_global();
+        assert!(has(&t, 0x6000));
+        t.flush();
+        assert!(!has(&t, 0x6000));
+    }
+
+    #[test]
+    fn no_more_address_spaces_are_kept_than_there_is_room_for() {
+        let ram = Ram::new(0x10_000).unwrap();
+        let mut t = Tlb::new();
+        page(&mut t, &ram, 0x5000, 1, false);
+        for pcid in 1..=8 {
+            t.switch(pcid, true);
+        }
+        assert_eq!(t.parked.len(), PARKED);
+        t.switch(0, true);
+        assert!(!has(&t, 0x5000));
     }
 }

@@ -120,8 +120,10 @@ pub fn set_cr0(cpu: &mut Cpu, value: u64) -> Result<(), Fault> {
 fn set_cr3(cpu: &mut Cpu, value: u64) -> Result<(), Fault> {
     let p = &cpu.mmu.paging;
     let long = p.efer.contains(Efer::LMA);
+    let pcids = p.cr4.contains(Cr4::PCIDE);
+    let keep = value & CR3_KEEP != 0;
     let mut value = value;
-    if p.cr4.contains(Cr4::PCIDE) {
+    if pcids {
         value &= !CR3_KEEP;
     }
     if !long {
@@ -130,8 +132,11 @@ fn set_cr3(cpu: &mut Cpu, value: u64) -> Result<(), Fault> {
         return Err(Fault::GP0);
     }
     change_paging(cpu, true, |cpu| cpu.mmu.paging.cr3 = value)?;
-    // The TLB knows no PCIDs: what a guest asks to keep is dropped, which it cannot tell.
-    cpu.mmu.tlb.flush_non_global();
+    if pcids {
+        cpu.mmu.tlb.switch((value & 0xfff) as u16, keep);
+    } else {
+        cpu.mmu.tlb.flush_non_global();
+    }
     Ok(())
 }
 
@@ -154,6 +159,9 @@ fn set_cr4(cpu: &mut Cpu, value: u64) -> Result<(), Fault> {
     let flushing = Cr4::PAE | Cr4::PSE | Cr4::PGE | Cr4::SMEP | Cr4::SMAP | Cr4::PCIDE;
     if (old ^ new).intersects(flushing) {
         cpu.mmu.tlb.flush();
+    }
+    if (old ^ new).contains(Cr4::PCIDE) {
+        cpu.mmu.tlb.restart_pcids();
     }
     cpu.update_mode();
     Ok(())
@@ -301,7 +309,7 @@ pub fn invlpg(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     Err(Stop::End)
 }
 
-/// INVPCID. The TLB knows no PCIDs, so that each kind drops at least what it names.
+/// INVPCID. Kind 0 drops the page of every PCID, which is more than it names.
 pub fn invpcid(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     if !cpu.model.features.has(Feature::Invpcid) {
         return Err(Fault::UD.into());
@@ -325,8 +333,9 @@ pub fn invpcid(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     }
     match kind {
         0 => cpu.mmu.tlb.flush_page(addr),
+        1 => cpu.mmu.tlb.flush_pcid(pcid as u16),
         2 => cpu.mmu.tlb.flush(),
-        _ => cpu.mmu.tlb.flush_non_global(),
+        _ => cpu.mmu.tlb.flush_all_non_global(),
     }
     Err(Stop::End)
 }
