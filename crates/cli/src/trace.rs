@@ -176,7 +176,7 @@ fn is_within(target: &str, wanted: &[&str]) -> bool {
             .strip_prefix(w)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
     };
-    wanted.iter().any(|w| within(&w))
+    wanted.iter().any(within)
 }
 
 impl<S: Subscriber> Layer<S> for Selection {
