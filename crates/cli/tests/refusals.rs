@@ -2,16 +2,12 @@
 
 mod common;
 
-use common::{Running, Scratch, kernel};
+use common::{Running, Scratch, kernel, program};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 fn ferry(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ferry"))
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    program().args(args).stdin(Stdio::null()).output().unwrap()
 }
 
 #[test]
@@ -168,7 +164,7 @@ fn lists_are_printed_on_request() {
 
 #[test]
 fn help_is_as_reviewed() {
-    let out = Command::new(env!("CARGO_BIN_EXE_ferry"))
+    let out = program()
         .args(["run", "--help"])
         .env("COLUMNS", "100")
         .output()
@@ -187,7 +183,7 @@ fn a_signal_ends_a_run_in_order() {
         (rustix::process::Signal::TERM, "term", 143),
     ] {
         let mut run = Running(
-            Command::new(env!("CARGO_BIN_EXE_ferry"))
+            program()
                 .args(["run", "--kernel", &k, "--serial", &format!("unix:{socket}")])
                 .stdin(Stdio::null())
                 .spawn()

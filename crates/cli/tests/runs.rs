@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Running, Scratch, kernel};
+use common::{Running, Scratch, kernel, program};
 use rustix::termios::{self, Termios};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -42,7 +42,7 @@ const ECHO: &[u8] = &[
 ];
 
 fn command(args: &[&str]) -> Command {
-    let mut c = Command::new(env!("CARGO_BIN_EXE_ferry"));
+    let mut c = program();
     c.arg("run").args(args);
     c
 }

@@ -1,7 +1,20 @@
 //! What the tests of the program share.
 
 use std::path::PathBuf;
-use std::process::Child;
+use std::process::{Child, Command};
+
+/// The program under test. `$FERRY_RUNNER` stands before it when it is a program of another architecture (`cargo xtask arm test`).
+pub fn program() -> Command {
+    let ferry = env!("CARGO_BIN_EXE_ferry");
+    match std::env::var_os("FERRY_RUNNER") {
+        Some(runner) => {
+            let mut command = Command::new(runner);
+            command.arg(ferry);
+            command
+        }
+        None => Command::new(ferry),
+    }
+}
 
 /// A directory of its own for each test.
 pub struct Scratch(pub PathBuf);
