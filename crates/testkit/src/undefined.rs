@@ -306,6 +306,7 @@ const FAULT_ORDER: &[M] = &[
     M::Enter,
     M::Call,
     M::Jmp,
+    M::Bound,
     M::Lds,
     M::Les,
     M::Lfs,

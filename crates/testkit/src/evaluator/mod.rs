@@ -451,7 +451,8 @@ fn boot_state() -> BootState {
         rflags: 2,
         cr0: (Cr0::PE | Cr0::MP | Cr0::ET | Cr0::NE | Cr0::WP | Cr0::AM | Cr0::PG).bits(),
         cr3: TABLES,
-        cr4: (Cr4::PSE | Cr4::PAE | Cr4::PGE | Cr4::OSFXSR | Cr4::OSXMMEXCPT).bits(),
+        cr4: (Cr4::PSE | Cr4::PAE | Cr4::PGE | Cr4::OSFXSR | Cr4::OSXMMEXCPT | Cr4::FSGSBASE)
+            .bits(),
         efer: (Efer::SCE | Efer::LME | Efer::LMA | Efer::NXE).bits(),
         cs: segment(case::USER64_CS),
         ds: data,

@@ -35,6 +35,8 @@ const FEATURES: &[F] = &[
     F::SYSCALL,
     F::SEP,
     F::SMM,
+    F::CET_IBT,
+    F::FSGSBASE,
 ];
 
 /// Instructions that a user-mode case cannot show, or whose result is not a function of the case.
@@ -126,9 +128,25 @@ fn has(feature: F) -> bool {
         F::SSE4_2 => std::arch::is_x86_feature_detected!("sse4.2"),
         F::POPCNT => std::arch::is_x86_feature_detected!("popcnt"),
         F::MOVBE => std::arch::is_x86_feature_detected!("movbe"),
+        F::FSGSBASE => fsgsbase(),
         F::CMPXCHG16B => std::arch::is_x86_feature_detected!("cmpxchg16b"),
         _ => true,
     }
+}
+
+/// Whether the host's kernel has set CR4.FSGSBASE: bit 1 of AT_HWCAP2 (Linux, Documentation/arch/x86/x86_64/fsgs.rst).
+#[cfg(target_arch = "x86_64")]
+fn fsgsbase() -> bool {
+    let auxv = std::fs::read("/proc/self/auxv").unwrap_or_default();
+    let mut words = auxv
+        .chunks_exact(8)
+        .map(|w| u64::from_le_bytes(std::array::from_fn(|i| w[i])));
+    while let (Some(key), Some(value)) = (words.next(), words.next()) {
+        if key == 26 {
+            return value & 2 != 0;
+        }
+    }
+    false
 }
 
 #[cfg(not(target_arch = "x86_64"))]

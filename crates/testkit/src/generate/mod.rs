@@ -46,6 +46,16 @@ impl Generator {
         &self.codes[bits as usize]
     }
 
+    /// Whether an operand lies in the kernel's half of the address space: what a user access meets there is the host kernel's business,
+    /// and a paravirtual host's may end the child for it.
+    fn touches_kernel(&mut self, case: &Case, i: &Instruction) -> bool {
+        let used = self.info.info(i).used_memory();
+        case.bits == Bits::B64
+            && used
+                .iter()
+                .any(|m| aim::linear(case, m) >= 0xffff_7fff_ffff_f000)
+    }
+
     /// Case `index`, and what it decodes to. `None` only if no row is left by the filter.
     pub fn case(&mut self, index: u64) -> Option<(Case, Instruction)> {
         let mut rng = Rng::new(self.seed, index);
@@ -90,6 +100,9 @@ impl Generator {
                 mem: Vec::new(),
             };
             aim::Aim::new(&mut rng, &mut case, i).run(&mut self.info);
+            if self.touches_kernel(&case, &i) {
+                continue;
+            }
             return Some((case, i));
         }
         None

@@ -327,11 +327,11 @@ fn fill(slot: &mut Slot, case: &Case) {
         to.len = from.bytes.len() as u64;
         to.bytes[..from.bytes.len()].copy_from_slice(&from.bytes);
     }
-    // MOV, POP, far loads to FS and GS: 8E, 0F A1, 0F A9, 0F B4, 0F B5. Being wrong costs two system calls.
+    // MOV, POP, far loads to FS and GS: 8E, 0F A1, 0F A9, 0F B4, 0F B5; WRFSBASE, WRGSBASE: 0F AE. Being wrong costs two system calls.
     slot.touches_segments = u32::from(
         case.code
             .iter()
-            .any(|b| [0x8e, 0xa1, 0xa9, 0xb4, 0xb5].contains(b)),
+            .any(|b| [0x8e, 0xa1, 0xa9, 0xae, 0xb4, 0xb5].contains(b)),
     );
     slot.out.trap = u32::MAX;
 }
