@@ -5,12 +5,14 @@
 use anyhow::{Result, bail};
 use clap::{Args as ClapArgs, ValueEnum};
 use decode::Code;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::process::ExitCode;
 use std::sync::{LazyLock, mpsc};
 use std::time::Instant;
+use testkit::case::Bits;
 use testkit::compare::{Plan, Report, run as run_plan};
 use testkit::evaluator::Evaluator;
+use testkit::generate::codes::{NOT_IN_THIS_MODE, excluded};
 use testkit::native::Unavailable;
 
 /// Run random user-mode instructions on the host's CPU and in an engine, and compare
@@ -167,6 +169,43 @@ fn print(report: &Report, plan: &Plan, start: Instant) {
     for (why, n) in &report.lost {
         println!("{n:8}  not judged: {why}");
     }
+    if plan.filter.is_empty() && plan.count > 1 {
+        print_rows();
+    }
     println!("seed {}, {:.1} s", plan.seed, start.elapsed().as_secs_f64());
     println!("{} cases, {} mismatches", report.cases, report.mismatches);
+}
+
+/// How many rows of the instruction table cases are made for, and why for no others.
+fn print_rows() {
+    let modes = [Bits::B16, Bits::B32, Bits::B64];
+    let mut without: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let (mut all, mut tested) = (0, 0);
+    for (code, ..) in semantics::table::forms() {
+        all += 1;
+        let reasons: Vec<_> = modes.iter().map(|&bits| excluded(code, bits)).collect();
+        if reasons.iter().any(Option::is_none) {
+            tested += 1;
+            continue;
+        }
+        // A mode that lacks the form says less than one that has it.
+        let why = reasons
+            .into_iter()
+            .flatten()
+            .find(|&why| why != NOT_IN_THIS_MODE);
+        without
+            .entry(why.unwrap_or(NOT_IN_THIS_MODE))
+            .or_default()
+            .push(format!("{code:?}"));
+    }
+    println!("{tested} of the table's {all} forms are tested; not the others:");
+    for (why, codes) in without {
+        let names: Vec<_> = codes.iter().take(6).map(String::as_str).collect();
+        let more = if codes.len() > names.len() {
+            ", ..."
+        } else {
+            ""
+        };
+        println!("{:8}  {why}: {}{more}", codes.len(), names.join(", "));
+    }
 }

@@ -71,6 +71,9 @@ pub const EXCLUSIONS: &[(&[M], &str)] = &[
     ),
 ];
 
+/// The reason of forms that a mode does not have.
+pub const NOT_IN_THIS_MODE: &str = "not valid in this mode";
+
 /// The reason why `code` is not generated in mode `bits`, or `None` if it is.
 pub fn excluded(code: Code, bits: Bits) -> Option<&'static str> {
     let op = code.op_code();
@@ -86,7 +89,7 @@ pub fn excluded(code: Code, bits: Bits) -> Option<&'static str> {
         Bits::B64 => (op.mode64(), op.intel_decoder64() && op.amd_decoder64()),
     };
     if !mode {
-        return Some("not valid in this mode");
+        return Some(NOT_IN_THIS_MODE);
     }
     if !decoders {
         return Some("the two vendors decode it differently");
