@@ -50,12 +50,14 @@ main:   pic_start
         mov dword [LAPIC_ICR_HIGH], 0x08000000
         mov dword [LAPIC_ICR], 0x841
         quiet ipis, 4, "IPI to another logical destination"
-        ; NMI: IF does not matter; a second one waits for IRET.
-        mov dword [LAPIC_ICR], 0x40400
+        ; NMI: IF does not matter; a second one waits for IRET. The shorthand for self is for fixed delivery only (table 10-3).
+        mov eax, [LAPIC_ID]
+        mov [LAPIC_ICR_HIGH], eax
+        mov dword [LAPIC_ICR], 0x400
         call late_enough
         is [nmis], 1, "NMI to self with IF clear"
         mov dword [nest], 1
-        mov dword [LAPIC_ICR], 0x40400
+        mov dword [LAPIC_ICR], 0x400
         call late_enough
         is [nmis], 3, "an NMI inside an NMI's handler comes behind it"
         is [deep], 0, "and not within"
@@ -216,7 +218,7 @@ nmi:    inc dword [nmis]
         cmp dword [nest], 0
         je .end
         mov dword [nest], 0
-        mov dword [LAPIC_ICR], 0x40400
+        mov dword [LAPIC_ICR], 0x400
         mov eax, [nmis]
         push eax
         call late_enough

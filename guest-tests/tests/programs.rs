@@ -3,31 +3,41 @@
 mod common;
 
 use bus::{ResetSource, StopReason};
-use machine::EngineKind;
+use machine::{EngineKind, OnReset};
 use std::path::Path;
 use std::time::Duration;
 
 /// No program takes more than a second or two; an emulated host is slower.
 const LIMIT: Duration = Duration::from_secs(120);
 
-fn run(program: &str, engine: EngineKind) -> common::Outcome {
-    // Two engines' tests of a program run at the same time: each has its own file.
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("images-{engine:?}"));
-    let image = guest_tests::image(program, &directory).unwrap_or_else(|error| panic!("{error}"));
-    common::converse(&common::config(image, "max", engine), LIMIT, None)
-}
-
 fn passes(program: &str, engine: EngineKind) {
-    ends(program, engine, StopReason::DebugExit(0));
+    ends(program, engine, OnReset::Stop, StopReason::DebugExit(0));
 }
 
 /// For programs that end in a reset: they print that they passed just before.
 fn resets(program: &str, engine: EngineKind) {
-    ends(program, engine, StopReason::Reset(ResetSource::TripleFault));
+    let source = match program {
+        "triple_resets" => ResetSource::TripleFault,
+        "i8042_resets" => ResetSource::Keyboard,
+        "cf9_resets" => ResetSource::ResetControl,
+        "port92_resets" => ResetSource::FastReset,
+        other => panic!("say who resets {other}"),
+    };
+    ends(program, engine, OnReset::Stop, StopReason::Reset(source));
 }
 
-fn ends(program: &str, engine: EngineKind, reason: StopReason) {
-    let outcome = run(program, engine);
+/// For programs that reset the machine and pass at their second boot.
+fn reboots(program: &str, engine: EngineKind) {
+    ends(program, engine, OnReset::Restart, StopReason::DebugExit(0));
+}
+
+fn ends(program: &str, engine: EngineKind, on_reset: OnReset, reason: StopReason) {
+    // Two engines' tests of a program run at the same time: each has its own file.
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("images-{engine:?}"));
+    let image = guest_tests::image(program, &directory).unwrap_or_else(|error| panic!("{error}"));
+    let mut config = common::config(image, "max", engine);
+    config.on_reset = on_reset;
+    let outcome = common::converse(&config, LIMIT, None);
     let output = &outcome.output;
     assert_eq!(outcome.reason, Some(reason), "{program} printed:\n{output}");
     assert!(
@@ -76,6 +86,7 @@ programs! {
         align_check
         apic
         apic_timer
+        cpuid
         debug
         double
         gates32
@@ -96,6 +107,7 @@ programs! {
         smep_smap
         strict
         strict64
+        strict_system
         strict_traps
         syscall
         task
@@ -104,6 +116,12 @@ programs! {
         v86
         ;
     resets:
+        cf9_resets
+        i8042_resets
+        port92_resets
         triple_resets
+        ;
+    reboots:
+        second_boot_reboots
         ;
 }
