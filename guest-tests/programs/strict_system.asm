@@ -45,8 +45,23 @@ main:   mov eax, 1
         wrmsr
         rdtsc
         is rdx, 0x1000, "a TSC that was written"
+        ; Vol. 2B, MOV to CR; Vol. 2A, LGDT
+        mov eax, 0x10
+        raises GP, 0, "CR8 with reserved bits", mov cr8, rax
+        mov word [buffer], 0xfff
+        mov rax, 0x800000000000
+        mov [buffer + 2], rax
+        raises GP, 0, "LGDT with a non-canonical base", lgdt [buffer]
+        ; MOV to CR takes 64 bits; the upper halves are reserved.
+        mov rax, cr0
+        bts rax, 32
+        raises GP, 0, "the upper half of CR0", mov cr0, rax
+        mov rax, cr4
+        bts rax, 32
+        raises GP, 0, "the upper half of CR4", mov cr4, rax
         done
         section .data
+buffer: dq 0, 0
 leaf1c: dd 0
 leaf7b: dd 0
 leaf7c: dd 0

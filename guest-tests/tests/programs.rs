@@ -89,6 +89,7 @@ programs! {
         cpuid
         debug
         double
+        fetch
         gates32
         gates64
         hello
@@ -110,6 +111,7 @@ programs! {
         strict_system
         strict_traps
         syscall
+        system64
         task
         tlb
         traps

@@ -63,10 +63,22 @@ const OPTIONS: u32 =
 fn iced(bytes: &[u8], mode: Mode, options: u32) -> Result<Instruction, Undecodable> {
     let mut d = Decoder::with_ip(mode.code().bits(), bytes, 0, OPTIONS | options);
     let i = d.decode();
-    if i.code() == Code::INVALID && d.last_error() == iced_x86::DecoderError::NoMoreBytes {
+    if i.code() == Code::INVALID
+        && (d.last_error() == iced_x86::DecoderError::NoMoreBytes || is_too_long(bytes, mode))
+    {
         return Err(Undecodable::Short);
     }
     Ok(i)
+}
+
+/// Whether an instruction that is none with [`MAX_LEN`] bytes is so for want of more. iced says the same of both; but what is too long
+/// must begin with a prefix, and lacks bytes without that prefix as well.
+fn is_too_long(bytes: &[u8], mode: Mode) -> bool {
+    bytes.len() == MAX_LEN && {
+        let rest = bytes.get(1..).unwrap_or_default();
+        let mut d = Decoder::with_ip(mode.code().bits(), rest, 0, OPTIONS);
+        d.decode().code() == Code::INVALID && d.last_error() == iced_x86::DecoderError::NoMoreBytes
+    }
 }
 
 /// Disassembles one instruction of a known address, for people.
@@ -234,5 +246,21 @@ pub fn flow(code: Code) -> Flow {
         F::Next => Flow::Next,
         F::ConditionalBranch => Flow::Conditional,
         _ => Flow::Away,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sixteen_bytes_are_too_long_and_fifteen_are_not() {
+        let nop = |prefixes: usize| [vec![0x66; prefixes], vec![0x90, 0x90]].concat();
+        let mode = Mode::new(arch::Size::B32, 0, 0);
+        assert_eq!(decode(&nop(14), mode).map(|i| i.len), Ok(15));
+        assert_eq!(decode(&nop(15), mode).err(), Some(Undecodable::Short));
+        // LOCK NOP is complete and none, however long.
+        let locked = [vec![0xf0], vec![0x66; 13], vec![0x90]].concat();
+        assert_eq!(decode(&locked, mode).err(), Some(Undecodable::Invalid));
     }
 }
