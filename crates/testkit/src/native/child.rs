@@ -16,9 +16,11 @@ use std::arch::{asm, naked_asm};
 use std::ptr;
 
 /// Address of the child's control page; below 2 GiB, so that absolute 32-bit addressing reaches it.
-const CTRL: usize = 0x0f00_0000;
-const RO_ALIAS: usize = 0x0e00_0000;
-const ALT_STACK: usize = 0x0d00_0000;
+///
+/// A stray address of a case must not hit what is the child's own: one page here, the rest where no 32-bit address leads.
+const CTRL: usize = 0x5ab3_7000;
+const RO_ALIAS: usize = 0x2e5d_71c6_b000;
+const ALT_STACK: usize = 0x3d94_a3e7_8000;
 const ALT_STACK_LEN: usize = 0x4_0000;
 /// All regions one after the other.
 const WORLD: usize = 0x7000;

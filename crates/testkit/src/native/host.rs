@@ -14,7 +14,7 @@ use std::ptr;
 /// Cases in one go.
 pub(super) const SLOTS: usize = 1024;
 /// How long a case may take before it counts as endless, in ms; twice.
-const PATIENCE: i32 = 1000;
+const PATIENCE: i32 = 2500;
 const CHUNKS: usize = 24;
 
 #[repr(C)]
