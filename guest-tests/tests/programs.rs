@@ -99,6 +99,7 @@ programs! {
         paging64
         paging_pae
         pic
+        preempt
         rep
         reserved32
         reserved64
