@@ -93,7 +93,7 @@ main:   mov eax, cr0
         pushfd
         and dword [esp], ~AC_
         popfd
-        ; HLT wakes up by an interrupt; STI and MOV SS hold interrupts off for one instruction.
+        ; HLT wakes up by an interrupt; STI holds interrupts off for one instruction.
         call pic
         hook 0x20, tick
         mov dword [ticks], 0
@@ -119,6 +119,13 @@ main:   mov eax, cr0
 .sti_next: nop
 .behind: cli
         is [when], .behind, "the interrupt is behind the instruction that follows STI"
+        ; POPF holds nothing off. (debug.asm shows that MOV SS does.)
+        call await
+        push dword IF_ | 2
+        popfd
+.popf_next: nop
+        cli
+        is [when], .popf_next, "the interrupt is right behind POPF"
         ; STI; HLT with a pending interrupt wakes up at once.
         call await
         sti
