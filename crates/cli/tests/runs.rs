@@ -310,6 +310,10 @@ impl OnTerminal {
 
 #[test]
 fn the_terminal_is_raw_during_a_run_and_restored_after_it() {
+    if std::env::var_os("FERRY_RUNNER").is_some() {
+        eprintln!("skipped: user-mode emulation does not carry all terminal modes over");
+        return;
+    }
     let dir = Scratch::new("terminal");
     let k = dir.file("kernel", &kernel(ECHO));
 
