@@ -1,4 +1,4 @@
-//! One test for each guest program and engine: it must pass, and skip nothing.
+//! One test for each guest program and way to run it: it must pass, and skip nothing.
 
 mod common;
 
@@ -10,12 +10,39 @@ use std::time::Duration;
 /// No program takes more than a second or two; an emulated host is slower.
 const LIMIT: Duration = Duration::from_secs(120);
 
-fn passes(program: &str, engine: EngineKind) {
-    ends(program, engine, OnReset::Stop, StopReason::DebugExit(0));
+/// How a program is run.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Eval,
+    #[cfg(target_arch = "x86_64")]
+    Jit,
+    /// The translator with every optimisation switched off.
+    #[cfg(target_arch = "x86_64")]
+    Plain,
+}
+
+impl Way {
+    fn apply(self, config: &mut machine::Config) {
+        #[cfg(target_arch = "x86_64")]
+        if let Self::Plain = self {
+            for switch in machine::JIT_SWITCHES {
+                assert!(config.jit.switch_off(switch.name));
+            }
+        }
+        config.engine = match self {
+            Self::Eval => EngineKind::Eval,
+            #[cfg(target_arch = "x86_64")]
+            Self::Jit | Self::Plain => EngineKind::Jit,
+        };
+    }
+}
+
+fn passes(program: &str, way: Way) {
+    ends(program, way, OnReset::Stop, StopReason::DebugExit(0));
 }
 
 /// For programs that end in a reset: they print that they passed just before.
-fn resets(program: &str, engine: EngineKind) {
+fn resets(program: &str, way: Way) {
     let source = match program {
         "triple_resets" => ResetSource::TripleFault,
         "i8042_resets" => ResetSource::Keyboard,
@@ -23,19 +50,20 @@ fn resets(program: &str, engine: EngineKind) {
         "port92_resets" => ResetSource::FastReset,
         other => panic!("say who resets {other}"),
     };
-    ends(program, engine, OnReset::Stop, StopReason::Reset(source));
+    ends(program, way, OnReset::Stop, StopReason::Reset(source));
 }
 
 /// For programs that reset the machine and pass at their second boot.
-fn reboots(program: &str, engine: EngineKind) {
-    ends(program, engine, OnReset::Restart, StopReason::DebugExit(0));
+fn reboots(program: &str, way: Way) {
+    ends(program, way, OnReset::Restart, StopReason::DebugExit(0));
 }
 
-fn ends(program: &str, engine: EngineKind, on_reset: OnReset, reason: StopReason) {
+fn ends(program: &str, way: Way, on_reset: OnReset, reason: StopReason) {
     // Two engines' tests of a program run at the same time: each has its own file.
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("images-{engine:?}"));
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("images-{way:?}"));
     let image = guest_tests::image(program, &directory).unwrap_or_else(|error| panic!("{error}"));
-    let mut config = common::config(image, "max", engine);
+    let mut config = common::config(image, "max", EngineKind::default());
+    way.apply(&mut config);
     config.on_reset = on_reset;
     let outcome = common::converse(&config, LIMIT, None);
     let output = &outcome.output;
@@ -55,7 +83,7 @@ macro_rules! programs {
             $($(
                 #[test]
                 fn $name() {
-                    $check(stringify!($name), EngineKind::Eval);
+                    $check(stringify!($name), Way::Eval);
                 }
             )*)*
         }
@@ -66,7 +94,18 @@ macro_rules! programs {
             $($(
                 #[test]
                 fn $name() {
-                    $check(stringify!($name), EngineKind::Jit);
+                    $check(stringify!($name), Way::Jit);
+                }
+            )*)*
+        }
+
+        #[cfg(target_arch = "x86_64")]
+        mod plain {
+            use super::*;
+            $($(
+                #[test]
+                fn $name() {
+                    $check(stringify!($name), Way::Plain);
                 }
             )*)*
         }

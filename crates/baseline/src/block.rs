@@ -136,6 +136,9 @@ pub struct Baseline<A: HostAssembler> {
     pub(crate) checked: Option<Val>,
     /// This path of the block has ended.
     ended: bool,
+    /// Floating point may run on the host's unit, and so may vectors; else functions compute it.
+    pub host_fp: bool,
+    pub host_vectors: bool,
 }
 
 /// The instruction of this number is not for the one-pass writer.
@@ -165,6 +168,8 @@ impl<A: HostAssembler> Baseline<A> {
             writable: None,
             checked: None,
             ended: false,
+            host_fp: true,
+            host_vectors: true,
         }
     }
 

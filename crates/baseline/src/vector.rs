@@ -88,10 +88,11 @@ impl<A: HostAssembler> Baseline<A> {
 
     pub(crate) fn vector_operation(&mut self, op: VecOp, a: Vector, b: Vector) -> Vector {
         let d = self.scratch_vector();
-        if self
-            .v
-            .asm
-            .vector(op, d.offset() as i32, a.offset() as i32, b.offset() as i32)
+        if self.host_vectors
+            && self
+                .v
+                .asm
+                .vector(op, d.offset() as i32, a.offset() as i32, b.offset() as i32)
         {
             return d;
         }
@@ -106,7 +107,7 @@ impl<A: HostAssembler> Baseline<A> {
     /// A floating-point word through the processor's own code; the answer of a compare is in `Native::value`.
     pub(crate) fn call_fp(&mut self, call: FpCall, a: Vector, b: Vector) -> Vector {
         let d = self.scratch_vector();
-        if self.mode.fp_masked() {
+        if self.host_fp && self.mode.fp_masked() {
             let (_, scratch) = self.v.fresh(64);
             let (o, p, q) = (d.offset() as i32, a.offset() as i32, b.offset() as i32);
             let done = self.v.asm.fp(call, o, p, q, scratch);

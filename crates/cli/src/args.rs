@@ -77,9 +77,15 @@ pub struct Run {
     #[arg(long, value_name = "MODEL", default_value = "x86-64-v2")]
     pub cpu: String,
 
-    /// How instructions are executed: `eval`, the evaluator
-    #[arg(long, value_name = "NAME", default_value = "eval")]
-    pub engine: String,
+    /// How instructions are executed: `jit`, translated to host code (the default where the host is x86-64), or `eval`, by the
+    /// evaluator (the default elsewhere)
+    #[arg(long, value_name = "NAME")]
+    pub engine: Option<String>,
+
+    /// Switch these optimisations of the translator off, separated by commas; `--jit help` lists them. The guest computes the same
+    /// without them
+    #[arg(long, value_name = "SWITCHES")]
+    pub jit: Option<String>,
 
     /// Where serial line COM1 goes: `stdio`, `null`, `file:PATH` (output only) or `unix:PATH` (a socket that clients connect to)
     #[arg(long, value_name = "LINE", default_value = "stdio")]

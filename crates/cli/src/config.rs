@@ -2,7 +2,7 @@
 
 use crate::args::Run;
 use crate::trace::{self, Selection};
-use machine::cpu_models;
+use machine::{EngineKind, JIT_SWITCHES, cpu_models};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -70,11 +70,20 @@ impl Request {
         if run.trace.as_deref() == Some("help") {
             return Ok(Self::Show(trace::list()));
         }
+        if run.jit.as_deref() == Some("help") {
+            return Ok(Self::Show(jit_switches()));
+        }
         check_cpus(&run.cpus)?;
+        let engine = run
+            .engine
+            .as_deref()
+            .map_or(Ok(Default::default()), engine)?;
+        let jit = jit(&run, engine)?;
         let machine = machine::Config {
             memory: memory(&run.memory)?,
             cpu: cpu(&run.cpu)?,
-            engine: engine(&run.engine)?,
+            engine,
+            jit,
             kernel: run.kernel,
             initrd: run.initrd,
             command_line: run.append,
@@ -104,8 +113,8 @@ fn enumerate(names: &[&str]) -> String {
     }
 }
 
-fn engine(name: &str) -> Result<machine::EngineKind, Refusal> {
-    let known = machine::EngineKind::available();
+fn engine(name: &str) -> Result<EngineKind, Refusal> {
+    let known = EngineKind::available();
     let names: Vec<&str> = known.iter().map(|e| e.0).collect();
     known
         .iter()
@@ -117,6 +126,40 @@ fn engine(name: &str) -> Result<machine::EngineKind, Refusal> {
                 format!("unknown engine '{name}'; accepted is {}", enumerate(&names)),
             )
         })
+}
+
+/// The list that `--jit help` prints.
+fn jit_switches() -> String {
+    let line = |s: &machine::JitSwitch| format!("{:<14} {}", s.name, s.what);
+    JIT_SWITCHES.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The translator's options.
+fn jit(run: &Run, engine: EngineKind) -> Result<machine::JitOptions, Refusal> {
+    let mut jit = machine::JitOptions::default();
+    let wanted = [("--jit", run.jit.is_some())];
+    if let (EngineKind::Eval, Some((option, _))) = (engine, wanted.iter().find(|w| w.1)) {
+        return Err(refuse(
+            option,
+            "there is no translator in this run; accepted with --engine jit, on x86-64 hosts",
+        ));
+    }
+    for name in run
+        .jit
+        .iter()
+        .flat_map(|names| names.split(','))
+        .map(str::trim)
+    {
+        if !jit.switch_off(name) {
+            let known: Vec<&str> = JIT_SWITCHES.iter().map(|s| s.name).collect();
+            let known = enumerate(&known);
+            return Err(refuse(
+                "--jit",
+                format!("unknown switch '{name}'; accepted are {known}, separated by commas"),
+            ));
+        }
+    }
+    Ok(jit)
 }
 
 fn check_cpus(text: &str) -> Result<(), Refusal> {

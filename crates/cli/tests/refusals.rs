@@ -99,6 +99,10 @@ fn wrong_invocations_are_refused_by_name() {
             &["'magic'", "accepted is eval"],
         ),
         (
+            &["--kernel", &k, "--engine", "eval", "--jit", "no-chain"],
+            &["--jit", "no translator", "--engine jit"],
+        ),
+        (
             &["--kernel", &k, "--serial", "tcp:80"],
             &["'tcp:80'", "stdio, null, file:PATH and unix:PATH"],
         ),
@@ -134,6 +138,30 @@ fn wrong_invocations_are_refused_by_name() {
     }
 }
 
+/// Options of the translator, where there is one.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn wrong_options_of_the_translator_are_refused_by_name() {
+    let dir = Scratch::new("refusals-jit");
+    let k = dir.file("kernel", &kernel(b"\xfa\xf4\xeb\xfd"));
+    let cases: &[(&[&str], &[&str])] = &[
+        (
+            &["--jit", "no-chain,no-magic"],
+            &["--jit", "'no-magic'", "no-jump-cache", "no-simd"],
+        ),
+        (&["--jit", ""], &["''", "no-chain"]),
+        (&["--engine", "magic"], &["accepted is eval and jit"]),
+    ];
+    for (args, wanted) in cases {
+        let out = ferry(&[&["run", "--kernel", &k], *args].concat());
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(2), "{args:?}: {said}");
+        for want in *wanted {
+            assert!(said.contains(want), "{args:?}: {said:?} lacks {want:?}");
+        }
+    }
+}
+
 #[test]
 fn a_refused_kernel_creates_no_serial_file() {
     let dir = Scratch::new("order");
@@ -155,6 +183,7 @@ fn lists_are_printed_on_request() {
     for (args, want) in [
         (["--cpu", "help"], "x86-64-v2"),
         (["--trace", "help"], "exception"),
+        (["--jit", "help"], "no-chain"),
     ] {
         let out = ferry(&[&["run", "--kernel", "any"][..], &args].concat());
         assert_eq!(out.status.code(), Some(0));

@@ -107,6 +107,24 @@ pub struct Msrs {
     pub tsc_adjust: u64,
 }
 
+/// Shorter ways that lead to the same results.
+#[derive(Clone, Copy, Debug)]
+pub struct Shortcuts {
+    /// REP MOVS and REP STOS by many iterations.
+    pub bulk: bool,
+    /// The TLB keeps the address spaces that the guest asks to keep.
+    pub address_spaces: bool,
+}
+
+impl Default for Shortcuts {
+    fn default() -> Self {
+        Self {
+            bulk: true,
+            address_spaces: true,
+        }
+    }
+}
+
 /// One processor.
 ///
 /// Guest registers first: generated code reaches them with short offsets.
@@ -160,6 +178,8 @@ pub struct Cpu {
     /// FERR#: an unmasked x87 exception is pending while CR0.NE = 0. Boards of the PC wire it to IRQ 13.
     pub ferr: IrqLine,
     pub counters: Counters,
+    /// What the processor's own code may do at once that the guest cannot tell from the long way.
+    pub shortcuts: Shortcuts,
     /// Taken out while it is walked.
     pub(crate) blocks: Option<Box<Blocks>>,
 }
@@ -232,6 +252,7 @@ impl Cpu {
             stop: parts.stop,
             ferr: IrqLine::unconnected(),
             counters: Counters::default(),
+            shortcuts: Shortcuts::default(),
             blocks: None,
         });
         cpu.reset();

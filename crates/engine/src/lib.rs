@@ -3,6 +3,7 @@
 //! - [`arena`]: executable memory, written through another mapping.
 //! - [`cache`]: which translation belongs to which guest code, and which links lead to it.
 //! - [`enter`]: the way into generated code and the stubs that it calls.
+//! - [`options`]: what can be chosen and switched off.
 //! - [`run`]: the dispatcher.
 //!
 //! Invariant: generated code is entered only with [`cpu::native::Native::key`] right for the processor's mode and mapping, and left before
@@ -14,12 +15,14 @@ pub mod arena;
 pub mod cache;
 #[cfg(target_arch = "x86_64")]
 pub mod enter;
+pub mod options;
 #[cfg(target_arch = "x86_64")]
 pub mod run;
 pub mod stats;
 
+pub use options::{Options, SWITCHES, Switch};
 #[cfg(target_arch = "x86_64")]
-pub use run::{Engine, Options};
+pub use run::Engine;
 pub use stats::EngineStats;
 
 /// Host trouble of the engine.

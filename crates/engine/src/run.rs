@@ -3,7 +3,7 @@
 use crate::arena::Arena;
 use crate::cache::{Cache, Key};
 use crate::stats::EngineStats;
-use crate::{Error, enter};
+use crate::{Error, Options, enter};
 use arch::{Fault, GuestPhys, PAGE_MASK, Seg};
 use baseline::block::TooWide;
 use baseline::{Baseline, x64::X64};
@@ -12,31 +12,8 @@ use cpu::Cpu;
 use cpu::event::Event;
 use cpu::native::{JumpEntry, exit, site};
 use cpu::run::Next;
+use cpu::state::Shortcuts;
 use memory::{Access, Target};
-
-/// How the engine works.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Bytes of memory for generated code.
-    pub code_cache: usize,
-    /// Links between translations of one page.
-    pub chain: bool,
-    /// The inline cache of indirect and cross-page targets.
-    pub jump_cache: bool,
-    /// The most instructions in a block.
-    pub block: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            code_cache: 64 << 20,
-            chain: true,
-            jump_cache: true,
-            block: 64,
-        }
-    }
-}
 
 /// A link cell that wants to lead to the translation for RIP, if RIP is still what it was then.
 #[derive(Clone, Copy)]
@@ -70,9 +47,11 @@ impl Engine {
     /// An engine with an empty code cache.
     pub fn new(options: Options) -> Result<Self, Error> {
         let arena = Arena::new(options.code_cache)?;
+        let mut writer = Baseline::new();
+        (writer.host_fp, writer.host_vectors) = (options.fp, options.simd);
         Ok(Self {
             cache: Cache::new(arena),
-            writer: Baseline::new(),
+            writer,
             options,
             stats: EngineStats::default(),
         })
@@ -82,6 +61,7 @@ impl Engine {
     pub fn run(&mut self, cpu: &mut Cpu) {
         cpu.native.stubs = enter::stubs();
         cpu.native.attention = cpu.attention.word_address();
+        cpu.shortcuts = self.shortcuts();
         let mut pending = None;
         while cpu.between_blocks() == Next::Execute {
             if cpu.mmu.ram().has_stale() {
@@ -119,6 +99,7 @@ impl Engine {
     pub fn step(&mut self, cpu: &mut Cpu) -> Result<(), Fault> {
         cpu.native.stubs = enter::stubs();
         cpu.native.attention = cpu.attention.word_address();
+        cpu.shortcuts = self.shortcuts();
         self.drop_stale(cpu);
         if cpu.needs_care() || !translatable(cpu) {
             return cpu.step();
@@ -130,6 +111,13 @@ impl Engine {
                 End::Evaluate => cpu.step(),
                 End::Fault(f) => Err(f),
             },
+        }
+    }
+
+    fn shortcuts(&self) -> Shortcuts {
+        Shortcuts {
+            bulk: self.options.rep,
+            address_spaces: self.options.pcid,
         }
     }
 

@@ -26,6 +26,8 @@ pub struct Config {
     pub memory: u64,
     pub cpu: cpu::Model,
     pub engine: EngineKind,
+    /// How the translator works, where it is the engine.
+    pub jit: ::engine::Options,
     pub kernel: PathBuf,
     pub initrd: Option<PathBuf>,
     pub command_line: String,

@@ -1,20 +1,26 @@
 //! Which engine executes the guest.
 
-use crate::Error;
+use crate::{Config, Error};
 use cpu::Cpu;
 
 /// The choice of an engine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineKind {
     /// The evaluator alone: tier 0, the reference.
-    #[default]
     Eval,
     /// Translation to host code, with the evaluator for the rest.
     Jit,
 }
 
+impl Default for EngineKind {
+    /// The fastest that this build has.
+    fn default() -> Self {
+        Self::available().last().map_or(Self::Eval, |e| e.1)
+    }
+}
+
 impl EngineKind {
-    /// The engines that this build has for its host.
+    /// The engines that this build has for its host, the fastest last.
     pub fn available() -> &'static [(&'static str, Self)] {
         if cfg!(target_arch = "x86_64") {
             &[("eval", Self::Eval), ("jit", Self::Jit)]
@@ -32,11 +38,11 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(kind: EngineKind) -> Result<Self, Error> {
-        match kind {
+    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
+        match config.engine {
             #[cfg(target_arch = "x86_64")]
             EngineKind::Jit => Ok(Self::Jit(Box::new(
-                ::engine::Engine::new(::engine::Options::default()).map_err(Error::Engine)?,
+                ::engine::Engine::new(config.jit.clone()).map_err(Error::Engine)?,
             ))),
             _ => Ok(Self::Eval),
         }

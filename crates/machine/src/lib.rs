@@ -17,7 +17,9 @@ pub mod memory_map;
 mod serial;
 mod ticker;
 
-pub use ::engine::EngineStats;
+pub use ::engine::{
+    EngineStats, Options as JitOptions, SWITCHES as JIT_SWITCHES, Switch as JitSwitch,
+};
 pub use bus::{ResetSource, StopReason, StopRequest};
 pub use config::{Config, DebugExit, OnReset, cpu_models};
 pub use cpu::{Model as CpuModel, Stats};

@@ -58,7 +58,7 @@ impl Machine {
         };
         let mut machine = Self {
             cpu: Cpu::new(config.cpu.clone(), parts),
-            engine: Engine::new(config.engine)?,
+            engine: Engine::new(config)?,
             ram,
             bus: board.bus,
             attention,

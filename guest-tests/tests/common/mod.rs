@@ -47,6 +47,7 @@ pub fn config(kernel: PathBuf, cpu: &str, engine: EngineKind) -> Config {
         on_reset: OnReset::Stop,
         debug_exit: DebugExit::Present,
         engine,
+        jit: machine::JitOptions::default(),
     }
 }
 

@@ -84,7 +84,7 @@ fn set_by_address_size(cpu: &mut Cpu, i: &Insn, register: u8, v: u64) {
 fn iterations(cpu: &Cpu, i: &Insn, size: u64) -> Option<u64> {
     let count = cpu.gpr[usize::from(Gpr::RCX)] & i.address.mask();
     let n = count.saturating_sub(1).min(MOST / size);
-    (n >= 4 && !cpu.system_flag(Rflags::DF) && !cpu.mode.trap()).then_some(n)
+    (n >= 4 && cpu.shortcuts.bulk && !cpu.system_flag(Rflags::DF) && !cpu.mode.trap()).then_some(n)
 }
 
 fn count_down(cpu: &mut Cpu, i: &Insn, done: u64) {

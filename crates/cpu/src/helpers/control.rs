@@ -121,7 +121,7 @@ fn set_cr3(cpu: &mut Cpu, value: u64) -> Result<(), Fault> {
     let p = &cpu.mmu.paging;
     let long = p.efer.contains(Efer::LMA);
     let pcids = p.cr4.contains(Cr4::PCIDE);
-    let keep = value & CR3_KEEP != 0;
+    let keep = value & CR3_KEEP != 0 && cpu.shortcuts.address_spaces;
     let mut value = value;
     if pcids {
         value &= !CR3_KEEP;

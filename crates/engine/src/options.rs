@@ -1,0 +1,95 @@
+//! How the engine works: its options, and the optimisations that can be switched off by name.
+
+/// How the engine works.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bytes of memory for generated code.
+    pub code_cache: usize,
+    /// Links between translations of one page.
+    pub chain: bool,
+    /// The inline cache of indirect and cross-page targets.
+    pub jump_cache: bool,
+    /// REP MOVS and REP STOS by many iterations at a time.
+    pub rep: bool,
+    /// SSE floating point on the host's unit.
+    pub fp: bool,
+    /// Vector operations on the host's unit.
+    pub simd: bool,
+    /// A TLB for each address space that the guest asks to keep.
+    pub pcid: bool,
+    /// The most instructions in a block.
+    pub block: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            code_cache: 64 << 20,
+            chain: true,
+            jump_cache: true,
+            rep: true,
+            fp: true,
+            simd: true,
+            pcid: true,
+            block: 64,
+        }
+    }
+}
+
+/// An optimisation that can be switched off: results are the same without it.
+pub struct Switch {
+    pub name: &'static str,
+    /// What happens then, in a line.
+    pub what: &'static str,
+    off: fn(&mut Options),
+}
+
+/// What can be switched off.
+pub const SWITCHES: &[Switch] = &[
+    Switch {
+        name: "no-block",
+        what: "one instruction a block",
+        off: |o| o.block = 1,
+    },
+    Switch {
+        name: "no-chain",
+        what: "blocks of a page are not linked to each other",
+        off: |o| o.chain = false,
+    },
+    Switch {
+        name: "no-fp",
+        what: "SSE floating point is computed in integers, not on the host's unit",
+        off: |o| o.fp = false,
+    },
+    Switch {
+        name: "no-jump-cache",
+        what: "indirect and cross-page jumps are looked up by the dispatcher",
+        off: |o| o.jump_cache = false,
+    },
+    Switch {
+        name: "no-pcid",
+        what: "the TLB forgets an address space when the guest leaves it, even if it asks to keep it",
+        off: |o| o.pcid = false,
+    },
+    Switch {
+        name: "no-rep",
+        what: "REP MOVS and REP STOS go one iteration at a time",
+        off: |o| o.rep = false,
+    },
+    Switch {
+        name: "no-simd",
+        what: "MMX and SSE integer operations are computed by functions, not on the host's unit",
+        off: |o| o.simd = false,
+    },
+];
+
+impl Options {
+    /// Switches an optimisation off; tells whether there is one of that name.
+    pub fn switch_off(&mut self, name: &str) -> bool {
+        let found = SWITCHES.iter().find(|s| s.name == name);
+        if let Some(s) = found {
+            (s.off)(self);
+        }
+        found.is_some()
+    }
+}
