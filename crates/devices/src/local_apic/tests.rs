@@ -134,6 +134,55 @@ fn timer_one_shot_periodic_and_masked() {
 }
 
 #[test]
+fn an_alarm_that_rings_behind_the_stop_of_the_timer_does_nothing() {
+    let mut b = board(1);
+    b.enable();
+    let c = b.cpu[0].clone();
+    c.mmio_write(0x3e0, 0xb);
+    c.mmio_write(0x320, 0x2_0040);
+    c.mmio_write(0x380, 100);
+    advance(&b.clock, &mut b.device[0], 99);
+    c.mmio_write(0x380, 0);
+    b.clock.skip_to(150);
+    b.device[0].expire(150);
+    assert!(!c.has_interrupt());
+    assert_eq!(b.clock.next_deadline(), u64::MAX);
+}
+
+#[test]
+fn what_is_due_before_a_store_fires_before_it() {
+    // Interrupt at 100, the store at 110, the alarm rings at 120: a processor's timer has set the IRR by then, and nothing but the
+    // processor takes it back.
+    let stores: [(&str, u32, u32, fn(&dyn LocalApic)); 5] = [
+        ("stop", 0x2_0040, 0x40, |c| c.mmio_write(0x380, 0)),
+        ("mask", 0x2_0040, 0x40, |c| c.mmio_write(0x320, 0x1_0040)),
+        ("vector", 0x40, 0x40, |c| c.mmio_write(0x320, 0x41)),
+        ("divide", 0x40, 0x40, |c| c.mmio_write(0x3e0, 0)),
+        ("deadline", 0x4_0042, 0x42, |c| {
+            assert!(c.write_msr(MSR_TSC_DEADLINE, 0));
+        }),
+    ];
+    for (name, lvt, vector, store) in stores {
+        let mut b = board(1);
+        b.enable();
+        let c = b.cpu[0].clone();
+        c.mmio_write(0x3e0, 0xb);
+        c.mmio_write(0x320, lvt);
+        c.mmio_write(0x380, 100);
+        c.write_msr(MSR_TSC_DEADLINE, 100);
+        b.clock.skip_to(110);
+        assert!(!c.has_interrupt(), "{name}");
+        store(&*c);
+        b.clock.skip_to(120);
+        b.device[0].expire(120);
+        assert_eq!(c.acknowledge(), Some(vector as u8), "{name}");
+        c.mmio_write(0xb0, 0);
+        advance(&b.clock, &mut b.device[0], 10_000);
+        assert!(!c.has_interrupt(), "{name}: once");
+    }
+}
+
+#[test]
 fn tsc_deadline() {
     let mut b = board(1);
     b.enable();

@@ -53,8 +53,10 @@ impl Core {
         self.arm();
     }
 
-    /// A store to the initial-count register.
+    /// A store to the initial-count register. Here and below, what was due before the store fires before it, though the alarm
+    /// may not have rung yet.
     pub fn set_initial_count(&mut self, value: u32) {
+        self.run_timer();
         if self.is_deadline_mode() {
             return;
         }
@@ -64,6 +66,7 @@ impl Core {
 
     /// A store to the divide-configuration register: the count goes on at the new rate.
     pub fn set_divide(&mut self, value: u32) {
+        self.run_timer();
         let count = self.current_count();
         self.s.divide = value & 0xb;
         self.start_from(count);
@@ -71,6 +74,7 @@ impl Core {
 
     /// A store to the LVT timer entry. A change to or from TSC-deadline mode disarms.
     pub fn set_timer_lvt(&mut self, value: u32) {
+        self.run_timer();
         let count = self.current_count();
         let was = self.is_deadline_mode();
         self.s.lvt[LVT_TIMER] = value;
@@ -98,6 +102,7 @@ impl Core {
     /// IA32_TSC_DEADLINE, written.
     pub fn set_deadline(&mut self, value: u64) {
         if self.is_deadline_mode() {
+            self.run_timer();
             self.s.deadline = value;
             self.run_timer();
         }
