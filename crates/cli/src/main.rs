@@ -54,10 +54,12 @@ fn boot(config: Config) -> anyhow::Result<u8> {
     let mut machine = Machine::new(&config.machine, image, line.output()?)?;
 
     let terminal = match config.serial {
-        Serial::Stdio => terminal::Terminal::raw()?,
+        Serial::Stdio => terminal::Terminal::open()?,
         _ => None,
     };
-    let outcome = run(&mut machine, line, terminal.as_ref());
+    // From here on a signal ends the run in order: before the terminal is touched.
+    let signals = signals::Watch::start(machine.stopper(), terminal.clone())?;
+    let outcome = run(&mut machine, line, terminal.as_ref(), &signals);
     if let Some(terminal) = &terminal {
         terminal.restore();
     }
@@ -78,8 +80,11 @@ fn run(
     machine: &mut Machine,
     line: serial::Line,
     terminal: Option<&terminal::Terminal>,
+    signals: &signals::Watch,
 ) -> anyhow::Result<u8> {
-    let signals = signals::Watch::start(machine.stopper(), terminal.cloned())?;
+    if let Some(terminal) = terminal {
+        terminal.make_raw()?;
+    }
     let feeder = line.feed(machine.serial_input(), machine.stopper(), terminal)?;
     let reason = machine.run();
     drop(feeder);

@@ -4,21 +4,36 @@ use rustix::termios::{self, InputModes, LocalModes, OptionalActions, SpecialCode
 use std::io::{self, IsTerminal};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Standard input as it was before raw mode. Clones restore the same terminal; restoring twice does nothing.
+/// Standard input, a terminal, as it was found. Clones are the same terminal; restoring twice does nothing.
 #[derive(Clone, Debug)]
 pub struct Terminal {
     saved: Arc<Mutex<Option<Termios>>>,
 }
 
 impl Terminal {
-    /// Raw mode, if standard input is a terminal. A panic anywhere restores it before the message is printed.
-    pub fn raw() -> io::Result<Option<Self>> {
+    /// Standard input, if it is a terminal: untouched so far, so that whoever may have to restore it can be ready first.
+    pub fn open() -> io::Result<Option<Self>> {
         let stdin = io::stdin();
         if !stdin.is_terminal() {
             return Ok(None);
         }
         let saved = termios::tcgetattr(&stdin)?;
-        let mut raw = saved.clone();
+        Ok(Some(Self {
+            saved: Arc::new(Mutex::new(Some(saved))),
+        }))
+    }
+
+    /// Raw mode. A panic anywhere restores it before the message is printed; a terminal that was restored already stays as it is.
+    pub fn make_raw(&self) -> io::Result<()> {
+        let (of_panic, hook) = (self.clone(), std::panic::take_hook());
+        std::panic::set_hook(Box::new(move |info| {
+            of_panic.restore();
+            hook(info);
+        }));
+        let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut raw) = saved.clone() else {
+            return Ok(());
+        };
         // As cfmakeraw, but output processing stays on: our own messages share the screen with the guest's.
         raw.input_modes -= InputModes::IGNBRK
             | InputModes::BRKINT
@@ -35,16 +50,7 @@ impl Terminal {
             | LocalModes::IEXTEN;
         raw.special_codes[SpecialCodeIndex::VMIN] = 1;
         raw.special_codes[SpecialCodeIndex::VTIME] = 0;
-        termios::tcsetattr(&stdin, OptionalActions::Now, &raw)?;
-        let terminal = Self {
-            saved: Arc::new(Mutex::new(Some(saved))),
-        };
-        let (of_panic, hook) = (terminal.clone(), std::panic::take_hook());
-        std::panic::set_hook(Box::new(move |info| {
-            of_panic.restore();
-            hook(info);
-        }));
-        Ok(Some(terminal))
+        Ok(termios::tcsetattr(io::stdin(), OptionalActions::Now, &raw)?)
     }
 
     /// The terminal as it was.
