@@ -92,6 +92,11 @@ impl Toolchain {
             // A test that starts ferry itself puts this before the command: under the emulator the kernel
             // would refuse the program of another architecture.
             cargo.env("FERRY_RUNNER", bin.join("run"));
+            // A test that needs an xtask takes this one: cargo would build it with the toolchain named here.
+            cargo.env(
+                "FERRY_XTASK",
+                std::env::current_exe().context("cannot tell where xtask is")?,
+            );
             for variable in ["RUSTFLAGS", "RUSTC_WRAPPER", "CARGO_BUILD_RUSTC"] {
                 cargo.env_remove(variable);
             }
