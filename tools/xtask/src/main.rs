@@ -10,6 +10,7 @@ mod guest;
 mod guest_tests;
 mod host;
 mod insn_diff;
+mod mips;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,8 @@ enum Task {
     GuestTests(guest_tests::Args),
     /// Compare user-mode instructions with the host's CPU
     InsnDiff(insn_diff::Args),
+    /// Measure guest instructions a second, workload by workload
+    Mips(mips::Args),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Task::Guest(args) => guest::run(args),
         Task::GuestTests(args) => guest_tests::run(&args),
         Task::InsnDiff(args) => insn_diff::run(args),
+        Task::Mips(args) => mips::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("xtask: error: {error:#}");

@@ -7,6 +7,7 @@ mod filter;
 mod initramfs;
 mod run;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -31,6 +32,11 @@ enum Action {
     Path { kind: Kind },
     /// Boot a guest to a shell, or run one command in it
     Run(run::Args),
+}
+
+/// The release build of ferry.
+pub fn ferry() -> Result<PathBuf> {
+    run::ferry("ferry")
 }
 
 /// The files of the guest cache.

@@ -185,7 +185,8 @@ fn emulator(
     Ok(command)
 }
 
-fn ferry(vm: &str) -> Result<PathBuf> {
+/// `vm` as a path; `ferry` is the release build.
+pub fn ferry(vm: &str) -> Result<PathBuf> {
     if vm != "ferry" {
         return Ok(PathBuf::from(vm));
     }
