@@ -19,6 +19,9 @@ enum Way {
     /// The translator with every optimisation switched off.
     #[cfg(target_arch = "x86_64")]
     Plain,
+    /// The translator, compared with the evaluator block by block.
+    #[cfg(target_arch = "x86_64")]
+    Verify,
 }
 
 impl Way {
@@ -29,10 +32,14 @@ impl Way {
                 assert!(config.jit.switch_off(switch.name));
             }
         }
+        #[cfg(target_arch = "x86_64")]
+        if let Self::Verify = self {
+            config.jit.verify = true;
+        }
         config.engine = match self {
             Self::Eval => EngineKind::Eval,
             #[cfg(target_arch = "x86_64")]
-            Self::Jit | Self::Plain => EngineKind::Jit,
+            Self::Jit | Self::Plain | Self::Verify => EngineKind::Jit,
         };
     }
 }
@@ -106,6 +113,17 @@ macro_rules! programs {
                 #[test]
                 fn $name() {
                     $check(stringify!($name), Way::Plain);
+                }
+            )*)*
+        }
+
+        #[cfg(target_arch = "x86_64")]
+        mod verify {
+            use super::*;
+            $($(
+                #[test]
+                fn $name() {
+                    $check(stringify!($name), Way::Verify);
                 }
             )*)*
         }

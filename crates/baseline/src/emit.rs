@@ -72,23 +72,20 @@ impl<A: HostAssembler> Baseline<A> {
         d
     }
 
-    /// The linear address in a register, and the addend of its page: control comes here only if the TLB permits the access.
-    pub(crate) fn probed(
-        &mut self,
-        tag: usize,
-        addr: Val,
-        bytes: u32,
-        miss: Label,
-    ) -> (Reg, u32, Reg) {
+    /// The linear address in a register, and the addend of its page: control comes here only if the TLB permits the access; else the
+    /// evaluator does the instruction, by the path that is answered.
+    pub(crate) fn probed(&mut self, tag: usize, addr: Val, bytes: u32) -> (Reg, u32, Reg, Label) {
         let a = self.v.reg(addr);
         let (id, d) = self.v.fresh(64);
         let (_, scratch) = self.v.fresh(64);
+        // Only now: the path stores the deferred flags from where they are when the probe jumps.
+        let miss = self.plan_bail();
         let array = self.class() * size_of::<[Entry; memory::ENTRIES]>();
         self.v
             .asm
             .probe(array as i32, tag as i32, a, bytes, d, scratch, miss);
         self.v.host = None;
-        (a, id, d)
+        (a, id, d, miss)
     }
 
     /// The target `distance` from this instruction, of operand size `W`.
@@ -144,8 +141,7 @@ impl<A: HostAssembler> Baseline<A> {
 
     /// The host's address of a register operand of `rmw` and `cas`: aligned and writable, or the evaluator does it.
     fn atomic<W: Width>(&mut self, addr: Val) -> (Reg, Reg) {
-        let bail = self.plan_bail();
-        let (a, _, d) = self.probed(offset_of!(Entry, write), addr, W::BYTES, bail);
+        let (a, _, d, bail) = self.probed(offset_of!(Entry, write), addr, W::BYTES);
         if W::BYTES > 1 {
             self.v.asm.test_bits(Size::B32, a, W::BYTES as i32 - 1);
             self.v.asm.jump_if(Cond::Ne, bail);
@@ -709,10 +705,7 @@ impl<A: HostAssembler> Emit for Baseline<A> {
         Ok(t(Val::Temp(id)))
     }
     fn load_modify<W: Width>(&mut self, _: Seg, addr: Typed<W64>) -> Result<Typed<W>, Ended> {
-        let a = self.v.reg(addr.0);
-        let _ = a;
-        let bail = self.plan_bail();
-        let (a, addend, d) = self.probed(offset_of!(Entry, write), addr.0, W::BYTES, bail);
+        let (a, addend, d, _) = self.probed(offset_of!(Entry, write), addr.0, W::BYTES);
         let (id, v) = self.v.fresh(W::BITS);
         self.v.asm.load_at(size::<W>(), v, a, d);
         self.writable = Some((addr.0, Val::Temp(addend), W::BYTES));
@@ -769,9 +762,7 @@ impl<A: HostAssembler> Emit for Baseline<A> {
         self.store_vector(addr.0, v, align)
     }
     fn probe_write(&mut self, _: Seg, addr: Typed<W64>, bytes: u32) -> Result<(), Ended> {
-        self.v.reg(addr.0);
-        let bail = self.plan_bail();
-        self.probed(offset_of!(Entry, write), addr.0, bytes, bail);
+        self.probed(offset_of!(Entry, write), addr.0, bytes);
         self.v.unlock();
         Ok(())
     }

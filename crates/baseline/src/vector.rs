@@ -80,9 +80,7 @@ impl<A: HostAssembler> Baseline<A> {
 
     /// Address and addend of 16 bytes in one page; the evaluator does the others.
     fn vector_address(&mut self, addr: Val, tag: usize) -> (u8, u8) {
-        self.v.reg(addr);
-        let bail = self.plan_bail();
-        let (a, _, d) = self.probed(tag, addr, 16, bail);
+        let (a, _, d, _) = self.probed(tag, addr, 16);
         (a, d)
     }
 

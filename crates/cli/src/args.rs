@@ -87,6 +87,14 @@ pub struct Run {
     #[arg(long, value_name = "SWITCHES")]
     pub jit: Option<String>,
 
+    /// Run each block in the evaluator as well and compare; end with status 1 at the first difference, and print it
+    #[arg(long)]
+    pub verify: bool,
+
+    /// Translate wrongly, to see that --verify finds it
+    #[arg(long, hide = true)]
+    pub sabotage: bool,
+
     /// Where serial line COM1 goes: `stdio`, `null`, `file:PATH` (output only) or `unix:PATH` (a socket that clients connect to)
     #[arg(long, value_name = "LINE", default_value = "stdio")]
     pub serial: String,

@@ -136,8 +136,12 @@ fn jit_switches() -> String {
 
 /// The translator's options.
 fn jit(run: &Run, engine: EngineKind) -> Result<machine::JitOptions, Refusal> {
-    let mut jit = machine::JitOptions::default();
-    let wanted = [("--jit", run.jit.is_some())];
+    let mut jit = machine::JitOptions {
+        verify: run.verify,
+        sabotage: run.sabotage,
+        ..machine::JitOptions::default()
+    };
+    let wanted = [("--jit", run.jit.is_some()), ("--verify", run.verify)];
     if let (EngineKind::Eval, Some((option, _))) = (engine, wanted.iter().find(|w| w.1)) {
         return Err(refuse(
             option,

@@ -103,6 +103,10 @@ fn wrong_invocations_are_refused_by_name() {
             &["--jit", "no translator", "--engine jit"],
         ),
         (
+            &["--kernel", &k, "--engine", "eval", "--verify"],
+            &["--verify", "no translator", "--engine jit"],
+        ),
+        (
             &["--kernel", &k, "--serial", "tcp:80"],
             &["'tcp:80'", "stdio, null, file:PATH and unix:PATH"],
         ),

@@ -243,6 +243,48 @@ fn statistics_are_json_on_request() {
     );
 }
 
+/// Sums 1 to 100 with carries about, stores the sum, and exits with 0 in the debug exit.
+#[cfg(target_arch = "x86_64")]
+const SUM: &[u8] = &[
+    0x31, 0xc0, // xor eax, eax
+    0xb9, 100, 0, 0, 0,    // mov ecx, 100
+    0xf9, // stc
+    0x01, 0xc8, // add eax, ecx
+    0x49, // dec ecx
+    0x75, 0xfa, // jnz to the stc
+    0xa3, 0x00, 0x00, 0x20, 0x00, // mov [0x200000], eax
+    0xb0, 0x00, // mov al, 0
+    0xe6, 0xf4, // out 0xf4, al
+    0xf4, // hlt
+];
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn both_engines_are_compared_on_request() {
+    let out = run("verify", SUM, &["--debug-exit", "--verify", "--stats=json"]);
+    let text = said(&out);
+    assert_eq!(out.status.code(), Some(1), "{text}");
+    let stats: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let v = &stats["engine"]["verify"];
+    assert!(v["instructions"].as_u64() >= Some(400), "{text}");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_wrong_translation_is_found_and_shown() {
+    let out = run("sabotage", SUM, &["--debug-exit", "--verify", "--sabotage"]);
+    let text = said(&out);
+    assert_eq!(out.status.code(), Some(1), "{text}");
+    for want in [
+        "ferry: the translator differs from the evaluator",
+        "block at 0x100020",
+        "add eax,ecx",
+        "rax            000000002badb002                   0000000000000064                   0000000000000065",
+    ] {
+        assert!(text.contains(want), "{text}\nlacks {want}");
+    }
+}
+
 /// A pseudo-terminal and a run on it.
 struct OnTerminal {
     master: std::fs::File,

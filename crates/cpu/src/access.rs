@@ -278,6 +278,7 @@ impl Cpu {
     }
 
     fn read_bus(&mut self, p: GuestPhys, bytes: u64) -> u64 {
+        self.outside = true;
         match self.apic_offset(p) {
             Some(o) => u64::from(self.apic.mmio_read(o & !3)) >> (8 * (o & 3)),
             None => self.bus.mmio_read(p, size(bytes)),
@@ -285,6 +286,7 @@ impl Cpu {
     }
 
     fn write_bus(&mut self, p: GuestPhys, bytes: u64, v: u64) {
+        self.outside = true;
         match self.apic_offset(p) {
             Some(o) => self.apic.mmio_write(o, v as u32),
             None => self.bus.mmio_write(p, size(bytes), v),

@@ -182,6 +182,9 @@ pub mod exit {
     /// The instruction that `site` names raises: see [`raise`].
     pub const RAISE: u64 = 6;
 
+    /// A helper found a fault, which stands in `value[1]`. RIP is right: that of the next task, if the fault is found after a task switch.
+    pub const HELPER_FAULT: u64 = 7;
+
     /// The reason for raising `f`.
     pub const fn raise(f: Fault) -> u64 {
         RAISE | (f.exception as u64) << 8 | (f.error_code as u64) << 32

@@ -1,6 +1,6 @@
 //! The run loop: events, then a block, and again.
 
-use crate::block::Blocks;
+use crate::block::{Blocks, Step};
 use crate::event::Event;
 use crate::{Stats, Stop, state::Cpu};
 use arch::{Fault, Rflags};
@@ -70,10 +70,46 @@ impl Cpu {
         self.blocks = Some(blocks);
     }
 
-    /// Whether the next instruction must be evaluated by itself: single step, breakpoints, an interrupt shadow.
+    /// Whether the next instruction must be evaluated by itself: single step, breakpoints, an interrupt shadow, RF
+    /// (which the next instruction clears).
     #[inline(always)]
     pub fn needs_care(&self) -> bool {
-        self.shadow || self.mode.trap() || self.mode.checked() || self.instruction_breakpoints()
+        self.shadow
+            || self.mode.trap()
+            || self.mode.checked()
+            || self.system_flag(Rflags::RF)
+            || self.instruction_breakpoints()
+    }
+
+    /// Executes `steps` as a block, at most `most` of them: answers how many have retired, and the fault of the next. Nothing is
+    /// counted, delivered or trapped: for checking other engines.
+    pub fn replay(&mut self, steps: &[Step], most: u64) -> (u64, Option<Fault>) {
+        let (mut done, mut fault) = (0, None);
+        for s in steps {
+            if done >= most {
+                break;
+            }
+            match (s.body)(self, &s.insn) {
+                Ok(()) => self.advance(s.insn.len),
+                Err(Stop::Fault(f)) => {
+                    fault = Some(f);
+                    break;
+                }
+                Err(stop) => {
+                    if stop == Stop::End {
+                        self.advance(s.insn.len);
+                    }
+                    done += 1;
+                    break;
+                }
+            }
+            done += 1;
+            if self.leave {
+                break;
+            }
+        }
+        self.leave = false;
+        (done, fault)
     }
 
     /// Executes one instruction; tells whether it ended without a fault. Events are not taken: for tests and single steps.

@@ -30,7 +30,7 @@ pub struct Table {
 }
 
 /// x87, MMX and SSE state (Vol. 1, 8.1, 10.2).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[repr(C)]
 pub struct Fpu {
     /// XMM0 to XMM15.
@@ -83,7 +83,7 @@ impl Default for Fpu {
 }
 
 /// Model-specific registers that hold plain state (Vol. 4).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Msrs {
     pub star: u64,
     pub lstar: u64,
@@ -178,6 +178,8 @@ pub struct Cpu {
     /// FERR#: an unmasked x87 exception is pending while CR0.NE = 0. Boards of the PC wire it to IRQ 13.
     pub ferr: IrqLine,
     pub counters: Counters,
+    /// An access went to the bus: it cannot be repeated.
+    pub outside: bool,
     /// What the processor's own code may do at once that the guest cannot tell from the long way.
     pub shortcuts: Shortcuts,
     /// Taken out while it is walked.
@@ -252,6 +254,7 @@ impl Cpu {
             stop: parts.stop,
             ferr: IrqLine::unconnected(),
             counters: Counters::default(),
+            outside: false,
             shortcuts: Shortcuts::default(),
             blocks: None,
         });

@@ -262,7 +262,7 @@ extern "C" fn call_helper(cpu: &mut Cpu) -> u32 {
             advance(cpu, before.0, call.insn.len);
             stop(cpu, exit::HELPER, 0)
         }
-        Err(Stop::Fault(f)) => fault(cpu, f),
+        Err(Stop::Fault(f)) => stop(cpu, exit::HELPER_FAULT, exit::pack(f)),
     }
 }
 

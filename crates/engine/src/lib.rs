@@ -5,6 +5,7 @@
 //! - [`enter`]: the way into generated code and the stubs that it calls.
 //! - [`options`]: what can be chosen and switched off.
 //! - [`run`]: the dispatcher.
+//! - [`verify`]: each block in both engines, compared.
 //!
 //! Invariant: generated code is entered only with [`cpu::native::Native::key`] right for the processor's mode and mapping, and left before
 //! either changes.
@@ -14,11 +15,15 @@ pub mod arena;
 #[cfg(target_arch = "x86_64")]
 pub mod cache;
 #[cfg(target_arch = "x86_64")]
+mod dump;
+#[cfg(target_arch = "x86_64")]
 pub mod enter;
 pub mod options;
 #[cfg(target_arch = "x86_64")]
 pub mod run;
 pub mod stats;
+#[cfg(target_arch = "x86_64")]
+pub mod verify;
 
 pub use options::{Options, SWITCHES, Switch};
 #[cfg(target_arch = "x86_64")]

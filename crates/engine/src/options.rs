@@ -19,6 +19,10 @@ pub struct Options {
     pub pcid: bool,
     /// The most instructions in a block.
     pub block: usize,
+    /// Each block runs in the evaluator as well and is compared; the engine stops at the first difference.
+    pub verify: bool,
+    /// A wrong rule, to see that it is found: ADD of two registers takes the carry.
+    pub sabotage: bool,
 }
 
 impl Default for Options {
@@ -32,6 +36,8 @@ impl Default for Options {
             simd: true,
             pcid: true,
             block: 64,
+            verify: false,
+            sabotage: false,
         }
     }
 }

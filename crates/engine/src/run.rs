@@ -3,6 +3,7 @@
 use crate::arena::Arena;
 use crate::cache::{Cache, Key};
 use crate::stats::EngineStats;
+use crate::verify::{Difference, Verify, acts_outside};
 use crate::{Error, Options, enter};
 use arch::{Fault, GuestPhys, PAGE_MASK, Seg};
 use baseline::block::TooWide;
@@ -17,7 +18,7 @@ use memory::{Access, Target};
 
 /// A link cell that wants to lead to the translation for RIP, if RIP is still what it was then.
 #[derive(Clone, Copy)]
-struct Pending {
+pub(crate) struct Pending {
     /// Host address.
     cell: u64,
     rip: u64,
@@ -27,7 +28,7 @@ struct Pending {
 }
 
 /// What generated code left to do.
-enum End {
+pub(crate) enum End {
     Next,
     /// The evaluator does the instruction at RIP.
     Evaluate,
@@ -41,11 +42,17 @@ pub struct Engine {
     writer: Baseline<X64>,
     options: Options,
     pub stats: EngineStats,
+    pub(crate) verify: Verify,
+    /// What `--verify` found.
+    pub difference: Option<Difference>,
 }
 
 impl Engine {
     /// An engine with an empty code cache.
-    pub fn new(options: Options) -> Result<Self, Error> {
+    pub fn new(mut options: Options) -> Result<Self, Error> {
+        // Generated code must come back after each block.
+        options.chain &= !options.verify;
+        options.jump_cache &= !options.verify;
         let arena = Arena::new(options.code_cache)?;
         let mut writer = Baseline::new();
         (writer.host_fp, writer.host_vectors) = (options.fp, options.simd);
@@ -54,6 +61,8 @@ impl Engine {
             writer,
             options,
             stats: EngineStats::default(),
+            verify: Verify::default(),
+            difference: None,
         })
     }
 
@@ -75,8 +84,15 @@ impl Engine {
             }
             match self.entry(cpu, pending.take()) {
                 Ok(Some(entry)) => {
-                    let (end, link) = self.enter(cpu, entry);
+                    let (end, link) = if self.options.verify {
+                        self.checked(cpu, entry)
+                    } else {
+                        self.enter(cpu, entry)
+                    };
                     pending = link;
+                    if self.difference.is_some() {
+                        break;
+                    }
                     match end {
                         // A helper may owe a trap: the T flag of a task state segment.
                         End::Next if cpu.pending_debug != 0 => cpu.debug_trap(),
@@ -204,8 +220,12 @@ impl Engine {
             .steps
             .iter()
             .take_while(|s| s.exists() && !is_too_long(&s.insn))
+            .take_while(|s| !(self.options.verify && acts_outside(s.insn.code)))
             .map(|s| s.insn)
             .collect();
+        if self.options.sabotage {
+            insns.iter_mut().for_each(sabotage);
+        }
         if insns.is_empty() {
             return Ok(None);
         }
@@ -220,7 +240,11 @@ impl Engine {
                 }
             };
             entry = self.cache.insert(key, &block);
-            if entry.is_some() {
+            if let Some(e) = entry {
+                if self.options.verify {
+                    let steps = &run.steps[..block.instructions as usize];
+                    self.verify.steps.insert(e, steps.into());
+                }
                 let s = &mut self.stats;
                 s.translations += 1;
                 s.guest_instructions += u64::from(block.instructions);
@@ -242,7 +266,7 @@ impl Engine {
     }
 
     /// Runs generated code; answers what is left to do, and the link cell that wants to lead to what comes next.
-    fn enter(&mut self, cpu: &mut Cpu, entry: u64) -> (End, Option<Pending>) {
+    pub(crate) fn enter(&mut self, cpu: &mut Cpu, entry: u64) -> (End, Option<Pending>) {
         self.stats.entries += 1;
         enter::run(cpu, entry);
         let retired = cpu.native.retired;
@@ -268,6 +292,7 @@ impl Engine {
                 done += before + 1;
                 cpu.leave = false;
             }
+            exit::HELPER_FAULT => done += before,
             _ => {
                 done += before;
                 let rip = cpu.native.page_base.wrapping_add(site::at(at));
@@ -286,7 +311,7 @@ impl Engine {
                 self.stats.evaluations += 1;
                 End::Evaluate
             }
-            exit::FAULT => {
+            exit::FAULT | exit::HELPER_FAULT => {
                 self.stats.faults += 1;
                 End::Fault(exit::fault(extra))
             }
@@ -298,6 +323,16 @@ impl Engine {
         };
         (end, link)
     }
+}
+
+/// The wrong rule of [`Options::sabotage`].
+fn sabotage(i: &mut decode::Insn) {
+    use decode::Code::*;
+    i.code = match i.code {
+        Add_rm32_r32 => Adc_rm32_r32,
+        Add_rm64_r64 => Adc_rm64_r64,
+        other => other,
+    };
 }
 
 /// Whether the one-pass writer serves this mode: 64-bit code, and 32-bit code without a limit to check.

@@ -30,4 +30,20 @@ pub struct EngineStats {
     /// Bytes of the code cache in use, and its size.
     pub cache_used: u64,
     pub cache_size: u64,
+    /// With `--verify`, what was compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<VerifyStats>,
+}
+
+/// What `--stats` tells of the comparison.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct VerifyStats {
+    /// Blocks that ended alike, and the instructions in them.
+    pub blocks: u64,
+    pub instructions: u64,
+    /// Of those, blocks that came back early: the evaluator ran twice.
+    pub early: u64,
+    /// Blocks that ran once because they reached a device, or wrote code, or flushed the TLB.
+    pub skipped: u64,
+    pub skipped_instructions: u64,
 }

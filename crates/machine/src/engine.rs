@@ -57,6 +57,15 @@ impl Engine {
         }
     }
 
+    /// What the comparison of the engines found, if it stopped the run.
+    pub(crate) fn take_difference(&mut self) -> Option<String> {
+        match self {
+            Self::Eval => None,
+            #[cfg(target_arch = "x86_64")]
+            Self::Jit(e) => e.difference.take().map(|d| d.to_string()),
+        }
+    }
+
     pub(crate) fn stats(&self) -> Option<&::engine::EngineStats> {
         match self {
             Self::Eval => None,

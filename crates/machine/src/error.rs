@@ -44,6 +44,8 @@ pub enum Error {
     Load(#[from] memory::OutsideRam),
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
+    #[error("{0}")]
+    Difference(String),
     #[error("cannot write the guest's serial output")]
     SerialOutput(#[source] io::Error),
 }
@@ -71,6 +73,7 @@ impl Error {
             | Self::Wiring(_)
             | Self::Load(_)
             | Self::Thread(_)
+            | Self::Difference(_)
             | Self::SerialOutput(_) => Blame::Host,
         }
     }

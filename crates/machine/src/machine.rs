@@ -100,6 +100,9 @@ impl Machine {
         let ticker = Ticker::start(self.bus.clone(), self.wake.clone())?;
         let reason = loop {
             self.engine.run(&mut self.cpu);
+            if let Some(text) = self.engine.take_difference() {
+                return Err(Error::Difference(text));
+            }
             // In this order: a request that comes in between raises STOP again.
             self.attention.take(Attention::STOP);
             match self.stop.take() {

@@ -78,6 +78,24 @@ impl Mmu {
         Some(generation)
     }
 
+    /// From now on what stores replace, and what the TLB takes in, is recorded: for checking one engine against another.
+    pub fn start_journal(&mut self) {
+        self.ram.start_journal();
+        self.tlb.start_journal(&self.ram);
+    }
+
+    /// Records no more.
+    pub fn stop_journal(&mut self) {
+        self.ram.stop_journal();
+        self.tlb.stop_journal();
+    }
+
+    /// RAM and the TLB as they were when the record was started. What was flushed since is not undone: [`Tlb::epoch`] tells.
+    pub fn undo_journal(&mut self) {
+        self.ram.undo_journal();
+        self.tlb.undo_journal();
+    }
+
     /// A plain value at a guest-physical address of RAM.
     pub fn load_phys<T: Uint>(&self, addr: GuestPhys) -> Option<T> {
         self.ram.load(addr).ok()

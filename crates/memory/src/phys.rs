@@ -59,7 +59,20 @@ pub struct Ram {
     /// Code lines that were overwritten and not yet taken by [`Ram::take_stale`].
     stale: Mutex<Vec<(u64, u64)>>,
     has_stale: AtomicBool,
+    journaling: AtomicBool,
+    journal: Mutex<Journal>,
 }
+
+/// What stores replaced, in their order.
+#[derive(Default)]
+struct Journal {
+    /// Offset in the mapping and bytes of each window; what stood there follows in `old`.
+    windows: Vec<(usize, usize)>,
+    old: Vec<u8>,
+}
+
+/// What is kept on either side of a store, so that one which is too wide shows.
+const MARGIN: usize = 16;
 
 fn zeroed<T>(len: usize, zero: fn() -> T) -> Box<[T]> {
     std::iter::repeat_with(zero).take(len).collect()
@@ -84,6 +97,8 @@ impl Ram {
             generations: zeroed(frames, AtomicU32::default),
             stale: Mutex::default(),
             has_stale: AtomicBool::new(false),
+            journaling: AtomicBool::new(false),
+            journal: Mutex::default(),
         }))
     }
 
@@ -169,6 +184,7 @@ impl Ram {
         let o = self
             .offset(addr, len)
             .ok_or(OutsideRam { addr: addr.0, len })?;
+        self.note(o, from.len());
         // SAFETY: as in `read`.
         unsafe {
             self.map
@@ -242,6 +258,7 @@ impl Ram {
         let Some(o) = self.offset(GuestPhys(addr.0 & !7), 8) else {
             return false;
         };
+        self.note(o, 8);
         // SAFETY: checked range, aligned to 8 since the mapping is page-aligned; other accesses from this process to paging
         // structures are raw and never references.
         let a = unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().add(o).cast()) };
@@ -254,10 +271,96 @@ impl Ram {
         let Some(o) = self.offset(GuestPhys(addr.0 & !3), 4) else {
             return false;
         };
+        self.note(o, 4);
         // SAFETY: as for quadwords.
         let a = unsafe { AtomicU32::from_ptr(self.map.as_mut_ptr().add(o).cast()) };
         a.compare_exchange(old, new, Ordering::SeqCst, Ordering::Relaxed)
             .is_ok()
+    }
+
+    /// From now on what stores replace is recorded, anew: for checking one engine against another. One vCPU only.
+    pub(crate) fn start_journal(&self) {
+        let mut j = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        j.windows.clear();
+        j.old.clear();
+        self.journaling.store(true, Ordering::Relaxed);
+    }
+
+    /// Nothing is recorded any more; what was recorded stays until the next start.
+    pub(crate) fn stop_journal(&self) {
+        self.journaling.store(false, Ordering::Relaxed);
+    }
+
+    /// The next store goes to `len` bytes at `offset`.
+    #[inline]
+    fn note(&self, offset: usize, len: usize) {
+        if self.journaling.load(Ordering::Relaxed) {
+            self.record(offset, len);
+        }
+    }
+
+    /// The next store goes to `len` bytes at a host address of the mapping.
+    pub(crate) fn note_host(&self, host: u64, len: usize) {
+        self.note(host.wrapping_sub(self.map.as_ptr() as u64) as usize, len);
+    }
+
+    #[cold]
+    fn record(&self, offset: usize, len: usize) {
+        let start = offset.saturating_sub(MARGIN);
+        let end = (offset + len + MARGIN).min(self.size as usize);
+        let mut j = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        j.windows.push((start, end.saturating_sub(start)));
+        self.append(start, end.saturating_sub(start), &mut j.old);
+    }
+
+    fn append(&self, offset: usize, len: usize, to: &mut Vec<u8>) {
+        if offset + len > self.size as usize {
+            return;
+        }
+        let at = to.len();
+        to.resize(at + len, 0);
+        // SAFETY: just checked against the mapping; `to` is host memory of `len` more bytes.
+        unsafe {
+            self.map
+                .as_ptr()
+                .add(offset)
+                .copy_to_nonoverlapping(to[at..].as_mut_ptr(), len)
+        };
+    }
+
+    /// Appends what now stands where the recorded stores went, one window behind the other.
+    pub fn read_journal(&self, to: &mut Vec<u8>) {
+        let j = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        for &(offset, len) in &j.windows {
+            self.append(offset, len, to);
+        }
+    }
+
+    /// The windows of [`Ram::read_journal`], in its order.
+    pub fn journal_windows(&self) -> Vec<(GuestPhys, usize)> {
+        let j = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let base = self.map.as_ptr() as u64;
+        j.windows
+            .iter()
+            .filter_map(|&(o, len)| Some((self.guest_of(base + o as u64)?, len)))
+            .collect()
+    }
+
+    /// Puts back what the recorded stores replaced.
+    pub(crate) fn undo_journal(&self) {
+        let j = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut end = j.old.len();
+        for &(offset, len) in j.windows.iter().rev() {
+            let at = end - len;
+            // SAFETY: `record` took the window from inside the mapping, and as many bytes.
+            unsafe {
+                self.map
+                    .as_mut_ptr()
+                    .add(offset)
+                    .copy_from_nonoverlapping(j.old[at..end].as_ptr(), len)
+            };
+            end = at;
+        }
     }
 
     /// Whether code was made from the frame since it was last written.

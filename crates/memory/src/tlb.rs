@@ -11,6 +11,7 @@
 
 use crate::{Access, Class, Ram};
 use arch::{PAGE_SHIFT, Uint};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 /// Entries per class.
@@ -42,6 +43,16 @@ impl Entry {
     };
 }
 
+impl Entry {
+    /// Takes the write tag if it leads to the page at `host`.
+    #[inline]
+    fn protect(&mut self, host: u64) {
+        if self.write != Self::NONE && self.write.wrapping_add(self.addend) == host {
+            self.write = Self::NONE;
+        }
+    }
+}
+
 const GLOBAL: u8 = 0x80;
 
 /// The arrays of one address space.
@@ -66,6 +77,16 @@ pub struct Tlb {
     last_epoch: u64,
     /// Addresses given to [`Tlb::flush_page`] since somebody took them: what was worked out from these pages may be wrong.
     pub flushed_pages: Vec<u64>,
+    journal: Journal,
+}
+
+/// What fills replaced, while it is recorded.
+#[derive(Default)]
+struct Journal {
+    /// Set while recording: stores are told to it.
+    ram: Option<Arc<Ram>>,
+    /// Class, index, entry, size and [`GLOBAL`].
+    filled: Vec<(usize, usize, Entry, u8)>,
 }
 
 impl Context {
@@ -105,9 +126,7 @@ impl Context {
 
     fn protect(&mut self, host: u64) {
         for e in self.entries.iter_mut().flatten() {
-            if e.write != Entry::NONE && e.write.wrapping_add(e.addend) == host {
-                e.write = Entry::NONE;
-            }
+            e.protect(host);
         }
     }
 }
@@ -125,6 +144,7 @@ impl Tlb {
             parked: Vec::new(),
             last_epoch: 0,
             flushed_pages: Vec::new(),
+            journal: Journal::default(),
         }
     }
 
@@ -151,6 +171,30 @@ impl Tlb {
         addr.wrapping_add(len as u64 - 1) & !arch::PAGE_MASK
     }
 
+    pub(crate) fn start_journal(&mut self, ram: &Arc<Ram>) {
+        self.journal.filled.clear();
+        self.journal.ram = Some(ram.clone());
+    }
+
+    pub(crate) fn stop_journal(&mut self) {
+        self.journal.ram = None;
+    }
+
+    pub(crate) fn undo_journal(&mut self) {
+        for (class, at, entry, meta) in self.journal.filled.drain(..).rev() {
+            self.live.entries[class][at] = entry;
+            self.live.meta[class][at] = meta;
+        }
+    }
+
+    /// A store to `len` bytes at a host address follows.
+    #[inline(always)]
+    fn note(&self, host: u64, len: usize) {
+        if let Some(ram) = &self.journal.ram {
+            ram.note_host(host, len);
+        }
+    }
+
     /// Reads if the page is present for reading and the value does not cross its end.
     #[inline(always)]
     pub fn read<T: Uint>(&self, class: usize, addr: u64) -> Option<T> {
@@ -169,6 +213,7 @@ impl Tlb {
         if e.write != Self::last_page(addr, size_of::<T>()) {
             return false;
         }
+        self.note(addr.wrapping_add(e.addend), size_of::<T>());
         // SAFETY: as for `read`.
         unsafe { (addr.wrapping_add(e.addend) as *mut T).write_unaligned(value) };
         true
@@ -189,6 +234,7 @@ impl Tlb {
         let Some(at) = self.host(class, addr, 16, Access::Write) else {
             return false;
         };
+        self.note(at as u64, 16);
         // SAFETY: as for `read`.
         unsafe { at.cast::<[u8; 16]>().write(value.to_le_bytes()) };
         true
@@ -201,6 +247,7 @@ impl Tlb {
         if e.write != addr & !arch::PAGE_MASK || addr & (size_of::<T>() as u64 - 1) != 0 {
             return None;
         }
+        self.note(addr.wrapping_add(e.addend), size_of::<T>());
         let at = addr.wrapping_add(e.addend) as *mut u8;
         let (old, new) = (old.u64(), new.u64());
         macro_rules! exchange {
@@ -246,6 +293,7 @@ impl Tlb {
         if distance > 0 && distance < len {
             return false;
         }
+        self.note(to as u64, len);
         // SAFETY: both tags match, so the module's invariant holds for `len` bytes at both places; they may overlap.
         unsafe { std::ptr::copy(from, to, len) };
         true
@@ -261,6 +309,7 @@ impl Tlb {
         ) else {
             return false;
         };
+        self.note(to as u64, count * size_of::<T>());
         let bytes = value.u64().to_le_bytes();
         if bytes[..size_of::<T>()].iter().all(|&b| b == bytes[0]) {
             // SAFETY: as for `copy`.
@@ -286,6 +335,7 @@ impl Tlb {
             return None;
         }
         let at = self.host(class, addr, 16, Access::Write)?;
+        self.note(at as u64, 16);
         // SAFETY: the tag matches and the address is aligned to 16.
         Some(unsafe { crate::wide::compare_exchange(at, old, new) })
     }
@@ -306,6 +356,11 @@ impl Tlb {
         };
         let page = linear & !arch::PAGE_MASK;
         let tag = |on: bool| if on { page } else { Entry::NONE };
+        if self.journal.ram.is_some() {
+            let (class, at) = (class as usize, index(linear));
+            let was = (self.live.entries[class][at], self.live.meta[class][at]);
+            self.journal.filled.push((class, at, was.0, was.1));
+        }
         self.live.entries[class as usize][index(linear)] = Entry {
             read: tag(tags[0]),
             write: tag(tags[1]),
@@ -392,6 +447,9 @@ impl Tlb {
             return;
         };
         self.live.protect(host as u64);
+        for (.., e, _) in &mut self.journal.filled {
+            e.protect(host as u64);
+        }
         for c in &mut self.parked {
             c.protect(host as u64);
         }

@@ -4,7 +4,7 @@ use crate::{Access, Class, Ram};
 use arch::{Cr0, Cr4, Efer, Fault, GuestPhys, PAGE_MASK, exception::Exception, exception::pf};
 
 /// The registers that decide how linear addresses translate.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Paging {
     pub cr0: Cr0,
     pub cr3: u64,
