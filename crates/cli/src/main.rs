@@ -64,10 +64,7 @@ fn boot(config: Config) -> anyhow::Result<u8> {
         terminal.restore();
     }
     if let Some(format) = config.stats {
-        let mut stats = serde_json::to_value(machine.stats())?;
-        if let Some(engine) = machine.engine_stats() {
-            stats["engine"] = serde_json::to_value(engine)?;
-        }
+        let stats = stats::collect(&machine)?;
         match format {
             StatsFormat::Text => eprint!("{}", stats::text(&stats)),
             StatsFormat::Json => eprintln!("{stats}"),

@@ -241,6 +241,24 @@ fn statistics_are_json_on_request() {
         text.starts_with('{') && text.contains("\"instructions\":"),
         "{text}"
     );
+    let stats: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(stats["cpu_seconds"].as_f64() > Some(0.0), "{text}");
+    assert!(stats["mips"].as_f64() >= Some(0.0), "{text}");
+    assert_eq!(stats["helpers"]["Out"], 1, "{text}");
+    if cfg!(target_arch = "x86_64") {
+        assert!(stats["engine"]["exits"]["evaluate"].is_u64(), "{text}");
+        assert!(stats["engine"]["translated_share"].as_f64() > Some(0.5));
+    }
+    // The same as text, a line a counter.
+    let out = run("stats-text", &code, &["--debug-exit", "--stats"]);
+    let lines = said(&out);
+    let values = |text: &str| {
+        let words = lines.lines().filter_map(|l| l.split_once(' '));
+        let found = words.clone().find(|w| w.0 == text);
+        found.map(|w| w.1.trim().to_string())
+    };
+    assert_eq!(values("helpers.Out").as_deref(), Some("1"), "{lines}");
+    assert!(values("tlb_fills").is_some(), "{lines}");
 }
 
 /// Sums 1 to 100 with carries about, stores the sum, and exits with 0 in the debug exit.

@@ -58,6 +58,7 @@ impl Cpu {
         seg: Seg,
         addr: u64,
     ) -> Result<T, Fault> {
+        self.counters.slow_reads += 1;
         let bytes = size_of::<T>() as u64;
         self.check_access(class, seg, addr, bytes, Use::Read)?;
         let first = PAGE_SIZE - (addr & PAGE_MASK);
@@ -81,6 +82,7 @@ impl Cpu {
         addr: u64,
         v: T,
     ) -> Result<(), Fault> {
+        self.counters.slow_writes += 1;
         let bytes = size_of::<T>() as u64;
         self.check_access(class, seg, addr, bytes, Use::Write)?;
         let v = v.u64();

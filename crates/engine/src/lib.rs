@@ -28,7 +28,7 @@ pub mod verify;
 pub use options::{Options, SWITCHES, Switch};
 #[cfg(target_arch = "x86_64")]
 pub use run::Engine;
-pub use stats::EngineStats;
+pub use stats::{EngineStats, Report};
 
 /// Host trouble of the engine.
 #[derive(Debug, thiserror::Error)]

@@ -17,11 +17,17 @@ pub struct EngineStats {
     /// Times that generated code was entered.
     pub entries: u64,
     /// Exits by cause.
+    #[serde(skip)]
     pub lookups: u64,
+    #[serde(skip)]
     pub links: u64,
+    #[serde(skip)]
     pub attentions: u64,
+    #[serde(skip)]
     pub evaluations: u64,
+    #[serde(skip)]
     pub faults: u64,
+    #[serde(skip)]
     pub helpers: u64,
     /// Translations dropped because their guest code was written.
     pub invalidated: u64,
@@ -46,4 +52,86 @@ pub struct VerifyStats {
     /// Blocks that ran once because they reached a device, or wrote code, or flushed the TLB.
     pub skipped: u64,
     pub skipped_instructions: u64,
+}
+
+/// Ways out of generated code, by cause.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Exits {
+    /// To an address that the jump cache did not know.
+    pub lookup: u64,
+    /// Through a link that led nowhere yet.
+    pub unlinked: u64,
+    /// An interrupt, a timer or a stop was pending.
+    pub attention: u64,
+    /// An instruction for the evaluator.
+    pub evaluate: u64,
+    /// An exception.
+    pub fault: u64,
+    /// A helper changed the mode, the mapping or the place to go on.
+    pub helper: u64,
+}
+
+/// The counters with what follows from them.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    #[serde(flatten)]
+    pub counters: EngineStats,
+    pub exits: Exits,
+    /// Guest instructions executed by the evaluator, and the share of generated code in all.
+    pub evaluated: u64,
+    pub translated_share: f64,
+    /// Per guest instruction translated: nanoseconds, decoding included, and bytes of host code.
+    pub ns_per_translated_instruction: f64,
+    pub host_bytes_per_instruction: f64,
+    /// Guest instructions executed in generated code each time it was entered.
+    pub executed_per_entry: f64,
+}
+
+fn ratio(a: u64, b: u64) -> f64 {
+    // To four decimals: people read it.
+    (a as f64 / b.max(1) as f64 * 1e4).round() / 1e4
+}
+
+impl EngineStats {
+    /// The report; `instructions` were retired by all engines together.
+    pub fn report(&self, instructions: u64) -> Report {
+        Report {
+            counters: self.clone(),
+            exits: Exits {
+                lookup: self.lookups,
+                unlinked: self.links,
+                attention: self.attentions,
+                evaluate: self.evaluations,
+                fault: self.faults,
+                helper: self.helpers,
+            },
+            evaluated: instructions.saturating_sub(self.executed),
+            translated_share: ratio(self.executed, instructions),
+            ns_per_translated_instruction: ratio(self.translation_ns, self.guest_instructions),
+            host_bytes_per_instruction: ratio(self.host_bytes, self.guest_instructions),
+            executed_per_entry: ratio(self.executed, self.entries),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_stand_even_where_nothing_was_done() {
+        let r = EngineStats::default().report(0);
+        assert_eq!((r.evaluated, r.translated_share), (0, 0.0));
+        let s = EngineStats {
+            executed: 75,
+            entries: 25,
+            guest_instructions: 8,
+            translation_ns: 1000,
+            ..EngineStats::default()
+        };
+        let r = s.report(100);
+        assert_eq!((r.evaluated, r.translated_share), (25, 0.75));
+        assert_eq!(r.ns_per_translated_instruction, 125.0);
+        assert_eq!(r.executed_per_entry, 3.0);
+    }
 }

@@ -18,7 +18,7 @@ mod serial;
 mod ticker;
 
 pub use ::engine::{
-    EngineStats, Options as JitOptions, SWITCHES as JIT_SWITCHES, Switch as JitSwitch,
+    Options as JitOptions, Report as EngineReport, SWITCHES as JIT_SWITCHES, Switch as JitSwitch,
 };
 pub use bus::{ResetSource, StopReason, StopRequest};
 pub use config::{Config, DebugExit, OnReset, cpu_models};

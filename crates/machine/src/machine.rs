@@ -91,8 +91,9 @@ impl Machine {
     }
 
     /// What the translator did so far, if there is one.
-    pub fn engine_stats(&self) -> Option<&::engine::EngineStats> {
-        self.engine.stats()
+    pub fn engine_stats(&self) -> Option<::engine::Report> {
+        let instructions = self.stats().instructions;
+        self.engine.stats().map(|s| s.report(instructions))
     }
 
     /// Runs until the guest or the host ends it. A reset is no end unless the machine was configured so.

@@ -22,6 +22,7 @@ use semantics::table::Helper;
 
 /// Runs a helper.
 pub fn call(cpu: &mut Cpu, helper: Helper, i: &Insn) -> Result<(), Stop> {
+    cpu.counters.helpers.count(helper);
     match helper {
         Helper::BulkMovs => {
             bulk::movs(cpu, i);
