@@ -61,6 +61,8 @@ bits! {
     CHECKED = 15, checked;
     /// All exceptions of MXCSR are masked.
     FP_MASKED = 16, fp_masked;
+    /// All exceptions of FCW are masked, and engines may use the host's x87.
+    X87_MASKED = 17, x87_masked;
 }
 
 impl Mode {

@@ -6,6 +6,7 @@
 
 use crate::host::{Cond, Fixup, HostAssembler, Label, Reg, Size, Src};
 use crate::values::{Place, Spot, Val, Values};
+use crate::x87::{Known, X87Call};
 use arch::{Fault, Mode, Size as ModeSize};
 use cpu::native::{Stubs, exit, offset, site};
 use decode::Insn;
@@ -57,6 +58,8 @@ enum ColdKind {
     },
     /// Leaves with the instruction to be done by the evaluator, or with an exception.
     Leave { site: u64, reason: u64 },
+    /// Loads the host's x87, then back.
+    X87Load { back: Label },
     /// Leaves to `target`, counting `count`.
     Branch { target: Near, count: u32 },
     /// The attention word asks: RIP becomes the target.
@@ -103,6 +106,8 @@ pub enum FpCall {
     Compare(Relation, FpFormat),
     /// PCMPxSTRx with imm8; lengths in `Native::value`.
     Strings(u8),
+    /// A step of the x87, with the instruction's length; operands in `Native::value`.
+    X87(X87Call, u8),
 }
 
 /// A finished block.
@@ -126,8 +131,12 @@ pub struct Baseline<A: HostAssembler> {
     pub(crate) cells: Vec<Cell>,
     /// Distance of the instruction under construction from the page's start.
     pub(crate) at: i64,
+    /// Its length.
+    pub(crate) len: u8,
     /// Instructions before it in the block.
     done: u32,
+    /// What is known of the x87.
+    pub(crate) x87: Known,
     /// Scratch vectors of this instruction in use.
     pub(crate) vectors: u8,
     /// Address, addend and bytes of memory that this instruction may write without another probe.
@@ -163,7 +172,9 @@ impl<A: HostAssembler> Baseline<A> {
             cold: Vec::new(),
             cells: Vec::new(),
             at: 0,
+            len: 0,
             done: 0,
+            x87: Known::default(),
             vectors: 0,
             writable: None,
             checked: None,
@@ -188,11 +199,13 @@ impl<A: HostAssembler> Baseline<A> {
         self.cells.clear();
         self.at = start.into();
         self.done = 0;
+        self.x87 = Known::default();
         self.ended = false;
         for (n, i) in insns.iter().enumerate() {
             self.vectors = 0;
             self.writable = None;
             self.checked = None;
+            self.len = i.len;
             match table::row::<Self>(i.code) {
                 Some(row) => {
                     if (row.body)(self, i).is_err() {
@@ -235,7 +248,7 @@ impl<A: HostAssembler> Baseline<A> {
             Deferred::Known { flags, .. } => inputs(&flags),
             Deferred::Unknown => [None; 3],
         };
-        let keep: Vec<Val> = keep.into_iter().flatten().collect();
+        let keep: Vec<Val> = keep.into_iter().flatten().chain(self.x87.top).collect();
         self.v.end_instruction(&keep);
     }
 
@@ -385,6 +398,17 @@ impl<A: HostAssembler> Baseline<A> {
             value,
             back,
         })
+    }
+
+    /// The cold path that loads the host's x87 and comes back to `back`.
+    pub(crate) fn plan_x87_load(&mut self, back: Label) -> Label {
+        let entry = self.v.asm.label();
+        self.cold.push(Cold {
+            entry,
+            flags: None,
+            kind: ColdKind::X87Load { back },
+        });
+        entry
     }
 
     /// The cold path that lets the evaluator do the whole instruction.
@@ -566,6 +590,10 @@ impl<A: HostAssembler> Baseline<A> {
             ColdKind::Leave { site, reason } => {
                 self.write_imm(offset::SITE as i32, site);
                 self.leave(reason);
+            }
+            ColdKind::X87Load { back } => {
+                self.v.asm.call_cpu(stub(offset_of!(Stubs, x87)));
+                self.v.asm.jump(back);
             }
             ColdKind::Branch { target, count } => self.link(target, count),
             ColdKind::Attend { target } => {

@@ -4,6 +4,7 @@ use crate::block::{Baseline, Cell, Deferred, Ended, FpCall, Near, inputs, stub};
 use crate::host::{Alu, Cond, HostAssembler, Label, Reg, Shift, Size, Src};
 use crate::values::{Bool, HostFlags, Lazy, Test, Val};
 use crate::vector::Vector;
+use crate::x87::Known;
 use arch::{Fault, Mode, Seg, Size as ModeSize};
 use cpu::native::{Stubs, offset};
 use decode::Insn;
@@ -14,6 +15,7 @@ use semantics::emit::{
 use semantics::fp::{FpFormat, FpOp, Relation};
 use semantics::table::Helper;
 use semantics::vector::VecOp;
+use semantics::x87::{Format, Step};
 use std::marker::PhantomData;
 use std::mem::offset_of;
 
@@ -714,10 +716,15 @@ impl<A: HostAssembler> Emit for Baseline<A> {
     }
     fn store<W: Width>(&mut self, seg: Seg, addr: Typed<W64>, v: Typed<W>) -> Result<(), Ended> {
         if let Some((a, addend, bytes)) = self.writable
-            && a == addr.0
-            && bytes >= W::BYTES
+            && let Some(by) = self.distance(addr.0, a)
+            && i64::from(by) + i64::from(W::BYTES) <= i64::from(bytes)
         {
-            let (ra, rd, rv) = (self.v.reg(a), self.v.reg(addend), self.v.reg(v.0));
+            let (ra, mut rd, rv) = (self.v.reg(a), self.v.reg(addend), self.v.reg(v.0));
+            if by != 0 {
+                let (_, d) = self.v.fresh(64);
+                self.v.asm.lea(d, rd, None, by);
+                rd = d;
+            }
             self.v.asm.store_at(size::<W>(), ra, rd, rv);
             self.v.unlock();
             return Ok(());
@@ -762,7 +769,8 @@ impl<A: HostAssembler> Emit for Baseline<A> {
         self.store_vector(addr.0, v, align)
     }
     fn probe_write(&mut self, _: Seg, addr: Typed<W64>, bytes: u32) -> Result<(), Ended> {
-        self.probed(offset_of!(Entry, write), addr.0, bytes);
+        let (_, addend, ..) = self.probed(offset_of!(Entry, write), addr.0, bytes);
+        self.writable = Some((addr.0, Val::Temp(addend), bytes));
         self.v.unlock();
         Ok(())
     }
@@ -942,6 +950,7 @@ impl<A: HostAssembler> Emit for Baseline<A> {
                 self.deferred = Deferred::Unknown;
                 self.writable = None;
                 self.v.forget_homes();
+                self.x87 = Known::default();
                 Ok(())
             }
         }
@@ -961,6 +970,7 @@ impl<A: HostAssembler> Emit for Baseline<A> {
         self.put(Size::B64, offset::SITE, Val::Imm(site));
         self.call_stub(offset_of!(Stubs, helper));
         self.v.forget_homes();
+        self.x87 = Known::default();
         Ok(())
     }
 
@@ -988,17 +998,17 @@ impl<A: HostAssembler> Emit for Baseline<A> {
         );
     }
     fn x87_pending(&mut self) -> Result<(), Ended> {
-        let fsw = self.get(Size::B16, offset::FSW);
-        let pending = self.bit::<W16>(t(fsw), 7);
-        self.raise_if(pending, Fault::new(arch::Exception::MF))
+        if !self.mode.x87_masked() {
+            // ES: the evaluator looks at CR0.NE.
+            let fsw = self.get(Size::B16, offset::FSW);
+            let pending = self.bit::<W16>(t(fsw), 7);
+            self.bail_if(pending);
+        }
+        Ok(())
     }
     fn enter_mmx(&mut self) -> Result<(), Ended> {
         self.x87_pending()?;
-        let fsw = self.get(Size::B16, offset::FSW);
-        let mask = self.imm::<W16>(!0x3800);
-        let fsw = self.and::<W16>(t(fsw), mask);
-        self.put(Size::B16, offset::FSW, fsw.0);
-        self.put(Size::B8, offset::VALID, Val::Imm(0xff));
+        self.x87_enter_mmx();
         Ok(())
     }
     fn vec_from<W: Width>(&mut self, v: Typed<W>) -> Vector {
@@ -1059,9 +1069,50 @@ impl<A: HostAssembler> Emit for Baseline<A> {
         let (l, e) = (self.both(below, ordered), self.both(equal, ordered));
         Ok((u, l, e))
     }
+    fn x87(&mut self, step: Step, v: Typed<W64>, high: Typed<W16>) -> Result<(), Ended> {
+        self.x87_step(step, v.0, high.0)
+    }
+    fn x87_compare(&mut self, quiet: bool, n: u8, pops: bool) -> Result<Typed<W64>, Ended> {
+        Ok(t(self.x87_flags(quiet, n, pops)?))
+    }
+    fn x87_store(
+        &mut self,
+        format: Format,
+        truncating: bool,
+    ) -> Result<(Typed<W64>, Typed<W16>), Ended> {
+        let (v, high) = self.x87_convert(format, truncating)?;
+        Ok((t(v), t(high)))
+    }
+    fn x87_note(&mut self, memory: Option<(Seg, Typed<W64>)>) {
+        self.x87_pointers(memory.map(|(seg, a)| (seg, a.0)));
+    }
+    fn x87_status(&mut self) -> Typed<W16> {
+        t(self.x87_status_word())
+    }
+    fn x87_control(&mut self) -> Typed<W16> {
+        t(self.get(Size::B16, offset::FCW))
+    }
+    fn x87_set_control(&mut self, v: Typed<W16>) -> Result<(), Ended> {
+        self.x87_new_control(v.0)
+    }
 }
 
 impl<A: HostAssembler> Baseline<A> {
+    /// How far behind `base` the address is, if it is known to be.
+    fn distance(&self, addr: Val, base: Val) -> Option<i32> {
+        if addr == base {
+            return Some(0);
+        }
+        match self.v.address(addr)? {
+            Lazy::Address {
+                base: Some(b),
+                index: None,
+                disp,
+            } if b == base && disp >= 0 => Some(disp),
+            _ => None,
+        }
+    }
+
     /// `a + b` as an addressing mode, if it still is one.
     fn fold_address(&self, a: Val, b: Val) -> Option<Lazy> {
         let as_address = |v: Val| match v {

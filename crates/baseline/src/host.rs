@@ -216,6 +216,10 @@ pub trait HostAssembler: Default {
     /// A floating-point word on the host's unit, under the guest's MXCSR with all exceptions masked; a compare leaves its answer in `scratch`,
     /// in the bits named below. `false` if the host does not do it exactly.
     fn fp(&mut self, call: crate::block::FpCall, d: i32, a: i32, b: i32, scratch: Reg) -> bool;
+    /// Whether the host has an x87 of the guest's kind.
+    const X87: bool = false;
+    /// A word of it.
+    fn x87(&mut self, _: crate::x87::X87Word) {}
     /// Bits of a compare's answer: unordered; less or unordered; equal or unordered.
     const UNORDERED: u32;
     const BELOW: u32;

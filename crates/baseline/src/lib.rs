@@ -7,5 +7,7 @@ pub mod values;
 pub mod vector;
 pub mod x64;
 mod x64_vector;
+mod x64_x87;
+pub mod x87;
 
 pub use block::{Baseline, Block};

@@ -128,7 +128,7 @@ impl X64 {
         self.code.0.len() as u32
     }
 
-    fn bytes(&mut self, b: &[u8]) {
+    pub(crate) fn bytes(&mut self, b: &[u8]) {
         self.code.0.extend_from_slice(b);
     }
 
@@ -163,6 +163,11 @@ impl HostAssembler for X64 {
     const SHIFT_COUNT: Option<Reg> = Some(RCX);
     const WIDE: Option<(Reg, Reg)> = Some((RAX, RDX));
     const EXPECTED: Option<Reg> = Some(RAX);
+    const X87: bool = true;
+
+    fn x87(&mut self, w: crate::x87::X87Word) {
+        crate::x64_x87::word(self, w);
+    }
 
     fn reset(&mut self) {
         self.code.0.clear();

@@ -93,7 +93,7 @@ pub fn fp(x: &mut X64, call: FpCall, d: i32, a: i32, b: i32, scratch: Reg) -> bo
             compare(x, relation, format, a, b, scratch);
             return true;
         }
-        FpCall::Strings(_) => return false,
+        FpCall::Strings(_) | FpCall::X87(..) => return false,
     };
     let double = format == FpFormat::Double;
     let scalar = lanes == 1;

@@ -1,5 +1,6 @@
 //! The evaluator: every word of the vocabulary done at once.
 
+use crate::helpers::x87;
 use crate::{Stop, helpers, state::Cpu};
 use arch::{Cr4, Exception, Fault, Mode, PAGE_MASK, Rflags, Seg, Uint, is_canonical};
 use decode::Insn;
@@ -7,6 +8,7 @@ use semantics::emit::{Align, Emit, Flags, Rmw, Transfer, Use, W64, Width};
 use semantics::fp::{self, FpFormat, FpOp, Relation};
 use semantics::table::Helper;
 use semantics::vector::VecOp;
+use semantics::x87::{Format, Step};
 use softfloat::{Env, Ordering4};
 
 /// Sign-extends the low `W` of `v`.
@@ -421,16 +423,12 @@ impl Emit for Cpu {
         };
     }
     fn x87_pending(&mut self) -> Result<(), Stop> {
-        // ES.
-        if self.fpu.fsw & 0x80 != 0 {
-            return Err(Fault::new(Exception::MF).into());
-        }
-        Ok(())
+        x87::pending(self)
     }
     fn enter_mmx(&mut self) -> Result<(), Stop> {
         self.x87_pending()?;
-        self.fpu.fsw &= !0x3800;
-        self.fpu.valid = 0xff;
+        self.fpu.top = 0;
+        self.fpu.set_valid(0xff);
         Ok(())
     }
     #[inline(always)]
@@ -481,6 +479,29 @@ impl Emit for Cpu {
             order == Ordering4::Less,
             order == Ordering4::Equal,
         ))
+    }
+    fn x87(&mut self, step: Step, v: u64, high: u16) -> Result<(), Stop> {
+        x87::step::step(self, step, v, high);
+        Ok(())
+    }
+    fn x87_compare(&mut self, quiet: bool, n: u8, pops: bool) -> Result<u64, Stop> {
+        x87::step::compare(self, quiet, n, pops)
+    }
+    fn x87_store(&mut self, format: Format, truncating: bool) -> Result<(u64, u16), Stop> {
+        x87::step::store(self, format, truncating)
+    }
+    fn x87_note(&mut self, memory: Option<(Seg, u64)>) {
+        x87::note(self, memory);
+    }
+    fn x87_status(&mut self) -> u16 {
+        self.fpu.status()
+    }
+    fn x87_control(&mut self) -> u16 {
+        self.fpu.fcw
+    }
+    fn x87_set_control(&mut self, v: u16) -> Result<(), Stop> {
+        x87::control::set_control(self, v);
+        Ok(())
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Stubs {
     pub vector: u64,
     /// A floating-point operation, likewise.
     pub fp: u64,
+    /// Loads the host's x87 with the guest's control and status word.
+    pub x87: u64,
     /// Leaves generated code: the reason is in `value[0]`.
     pub exit: u64,
 }
@@ -73,6 +75,13 @@ pub struct Native {
     pub site: u64,
     /// The host's MXCSR outside generated code.
     pub host_mxcsr: u32,
+    /// The host's x87: bit 0 is set while it has the guest's control word and the exception flags and condition codes of the guest's status
+    /// word, bit 1 while its control word is not the host's own.
+    pub x87_unit: u8,
+    /// The host's own x87 control word.
+    pub host_fcw: u16,
+    /// Environment to load into the host's x87 (Vol. 1, figure 8-9).
+    pub x87_environment: [u32; 7],
     /// Scratch for a way between MXCSR and memory.
     pub scratch_mxcsr: u32,
     /// Address of the TLB's live arrays.
@@ -107,6 +116,9 @@ impl Default for Native {
             value: [0; 2],
             site: 0,
             host_mxcsr: 0x1f80,
+            x87_unit: 0,
+            host_fcw: 0x37f,
+            x87_environment: [0x37f, 0, 0xffff, 0, 0, 0, 0],
             scratch_mxcsr: 0,
             tlb: 0,
             attention: 0,
@@ -138,7 +150,14 @@ pub mod offset {
     pub const XMM: usize = offset_of!(Cpu, fpu.xmm);
     pub const MM: usize = offset_of!(Cpu, fpu.r);
     pub const FSW: usize = offset_of!(Cpu, fpu.fsw);
-    pub const VALID: usize = offset_of!(Cpu, fpu.valid);
+    pub const FCW: usize = offset_of!(Cpu, fpu.fcw);
+    /// Twice TOP.
+    pub const TOP: usize = offset_of!(Cpu, fpu.top);
+    pub const TAGS: usize = offset_of!(Cpu, fpu.tags);
+    pub const FCS: usize = offset_of!(Cpu, fpu.fcs);
+    pub const FIP: usize = offset_of!(Cpu, fpu.fip);
+    pub const FDS: usize = offset_of!(Cpu, fpu.fds);
+    pub const FDP: usize = offset_of!(Cpu, fpu.fdp);
     pub const SEG: usize = offset_of!(Cpu, seg);
     const NATIVE: usize = offset_of!(Cpu, native);
     pub const PAGE_BASE: usize = NATIVE + offset_of!(Native, page_base);
@@ -151,6 +170,9 @@ pub mod offset {
     pub const MXCSR: usize = offset_of!(Cpu, fpu.mxcsr);
     pub const HOST_MXCSR: usize = NATIVE + offset_of!(Native, host_mxcsr);
     pub const SCRATCH_MXCSR: usize = NATIVE + offset_of!(Native, scratch_mxcsr);
+    pub const X87_UNIT: usize = NATIVE + offset_of!(Native, x87_unit);
+    pub const HOST_FCW: usize = NATIVE + offset_of!(Native, host_fcw);
+    pub const X87_ENVIRONMENT: usize = NATIVE + offset_of!(Native, x87_environment);
     pub const TLB: usize = NATIVE + offset_of!(Native, tlb);
     pub const RETIRED: usize = NATIVE + offset_of!(Native, retired);
     pub const SAVED: usize = NATIVE + offset_of!(Native, saved);

@@ -29,27 +29,32 @@ pub struct Table {
     pub limit: u16,
 }
 
+/// Status word: TOP.
+const TOP: u16 = 7 << 11;
+
 /// x87, MMX and SSE state (Vol. 1, 8.1, 10.2).
 #[derive(Clone, Debug, PartialEq)]
 #[repr(C)]
 pub struct Fpu {
     /// XMM0 to XMM15.
     pub xmm: [u128; 16],
+    /// Physical registers R0 to R7: ST(i) is `(TOP + i) & 7`, MMi is the significand of Ri.
+    pub r: [F80; 8],
+    /// Of each physical register: 0 if it is empty, else all ones.
+    pub(crate) tags: [u16; 8],
     pub mxcsr: u32,
     /// Control word.
     pub fcw: u16,
-    /// Status word; TOP in bits 13:11.
-    pub fsw: u16,
-    /// Bit n: physical register n is not empty.
-    pub valid: u8,
+    /// Status word, without TOP: its bits 13:11 mean nothing.
+    pub(crate) fsw: u16,
+    /// Twice TOP: the distance of ST(0)'s tag, and an eighth of that of its register.
+    pub(crate) top: u8,
     /// Last opcode, instruction and data pointers.
     pub fop: u16,
     pub fcs: u16,
     pub fds: u16,
     pub fip: u64,
     pub fdp: u64,
-    /// Physical registers R0 to R7: ST(i) is `(TOP + i) & 7`, MMi is the significand of Ri.
-    pub r: [F80; 8],
     pub xcr0: u64,
 }
 
@@ -61,7 +66,8 @@ impl Fpu {
             mxcsr: 0x1f80,
             fcw: 0x40,
             fsw: 0,
-            valid: 0xff,
+            top: 0,
+            tags: [0xffff; 8],
             fop: 0,
             fcs: 0,
             fds: 0,
@@ -73,6 +79,34 @@ impl Fpu {
             }; 8],
             xcr0: 1,
         }
+    }
+
+    /// The status word (Vol. 1, 8.1.3).
+    pub fn status(&self) -> u16 {
+        self.fsw & !TOP | u16::from(self.top) << 10
+    }
+
+    /// Sets the status word.
+    pub fn set_status(&mut self, v: u16) {
+        self.fsw = v;
+        self.top = (v >> 10) as u8 & 14;
+    }
+
+    /// Bit n: physical register n is not empty.
+    pub fn valid(&self) -> u8 {
+        (0..8).fold(0, |bits, n| {
+            bits | u8::from(self.tags[usize::from(n as u8)] != 0) << n
+        })
+    }
+
+    /// Sets which physical registers are not empty.
+    pub fn set_valid(&mut self, bits: u8) {
+        self.tags = std::array::from_fn(|n| if bits >> n & 1 == 0 { 0 } else { 0xffff });
+    }
+
+    /// All exceptions of the control word are masked.
+    pub(crate) fn is_masked(&self) -> bool {
+        self.fcw & 0x3f == 0x3f
     }
 }
 
@@ -114,6 +148,8 @@ pub struct Shortcuts {
     pub bulk: bool,
     /// The TLB keeps the address spaces that the guest asks to keep.
     pub address_spaces: bool,
+    /// x87 arithmetic on the host's unit, in engines that have it.
+    pub x87: bool,
 }
 
 impl Default for Shortcuts {
@@ -121,6 +157,7 @@ impl Default for Shortcuts {
         Self {
             bulk: true,
             address_spaces: true,
+            x87: true,
         }
     }
 }
@@ -393,9 +430,11 @@ impl Cpu {
         &self.seg[seg as usize]
     }
 
-    /// Makes `mode` follow MXCSR, which changes without [`Cpu::update_mode`].
+    /// Makes `mode` follow MXCSR and FCW, which change without [`Cpu::update_mode`].
     pub fn refresh_fp_mode(&mut self) {
-        if (self.fpu.mxcsr & 0x1f80 == 0x1f80) != self.mode.fp_masked() {
+        if (self.fpu.mxcsr & 0x1f80 == 0x1f80) != self.mode.fp_masked()
+            || (self.shortcuts.x87 && self.fpu.is_masked()) != self.mode.x87_masked()
+        {
             self.update_mode();
         }
     }
@@ -447,6 +486,7 @@ impl Cpu {
         on(p.cr4.contains(Cr4::OSFXSR), Mode::OSFXSR);
         on(watched || aligned, Mode::CHECKED);
         on(self.fpu.mxcsr & 0x1f80 == 0x1f80, Mode::FP_MASKED);
+        on(self.shortcuts.x87 && self.fpu.is_masked(), Mode::X87_MASKED);
         self.mode = Mode::new(code, self.cpl, bits);
         self.class = match (self.cpl == 3, user_pages) {
             (true, _) => Class::User,

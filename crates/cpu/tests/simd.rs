@@ -73,7 +73,11 @@ fn every_sse_row_asks_the_control_registers() {
 fn every_mmx_row_asks_the_control_registers() {
     faults(is_mmx, |cpu| cpu.mmu.paging.cr0 |= Cr0::EM, Exception::UD);
     faults(is_mmx, |cpu| cpu.mmu.paging.cr0 |= Cr0::TS, Exception::NM);
-    faults(is_mmx, |cpu| cpu.fpu.fsw |= 0x80, Exception::MF);
+    let pending = |cpu: &mut Cpu| {
+        cpu.mmu.paging.cr0 |= Cr0::NE;
+        cpu.fpu.set_status(0x80);
+    };
+    faults(is_mmx, pending, Exception::MF);
 }
 
 #[test]
@@ -151,7 +155,7 @@ fn mmx_and_x87_share_registers() {
     assert_eq!(fault, None);
     assert_eq!(cpu.gpr[1], 0x8000_7fff);
     assert_eq!(cpu.fpu.r[3].sign_exponent, 0xffff);
-    assert_eq!(cpu.fpu.valid, 0);
+    assert_eq!(cpu.fpu.valid(), 0);
 }
 
 #[test]
@@ -167,15 +171,15 @@ fn fxsave_and_fxrstor_are_inverse() {
         },
         |cpu| {
             cpu.fpu.xmm[9] = 7 << 100;
-            cpu.fpu.fsw = 5 << 11;
-            cpu.fpu.valid = 0x81;
+            cpu.fpu.set_status(5 << 11);
+            cpu.fpu.set_valid(0x81);
             cpu.fpu.r[5] = softfloat::F80::ONE;
             cpu.fpu.fip = 0x1234_5678_9abc;
         },
     );
     assert_eq!(fault, None);
     assert_eq!(
-        (cpu.fpu.xmm[9], cpu.fpu.fsw >> 11 & 7, cpu.fpu.valid),
+        (cpu.fpu.xmm[9], cpu.fpu.status() >> 11 & 7, cpu.fpu.valid()),
         (7 << 100, 5, 0x81)
     );
     assert_eq!(

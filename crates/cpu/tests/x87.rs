@@ -34,7 +34,7 @@ fn load<T: arch::Uint>(cpu: &Cpu, at: u64) -> T {
 }
 
 fn status(cpu: &Cpu) -> u16 {
-    cpu.fpu.fsw
+    cpu.fpu.status()
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn sums_and_conversions() {
     let mut cpu = cpu;
     assert_eq!(cpu.rflags() & 0x8d5, 1);
     // PE of FISTTP, one register left.
-    assert_eq!((status(&cpu), cpu.fpu.valid), (0x3820, 0x80));
+    assert_eq!((status(&cpu), cpu.fpu.valid()), (0x3820, 0x80));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn an_unmasked_exception_waits_for_the_next_instruction() {
     };
     let (cpu, fault) = x87(Size::B64, divide);
     // Nothing popped; ES and B tell of ZE.
-    assert_eq!((fault, status(&cpu), cpu.fpu.valid), (None, 0xb084, 0xc0));
+    assert_eq!((fault, status(&cpu), cpu.fpu.valid()), (None, 0xb084, 0xc0));
     // DE F9.
     assert_eq!(cpu.fpu.fop, 0x6f9);
     let (_, fault) = x87(Size::B64, |a| {
@@ -168,7 +168,7 @@ fn state_in_memory() {
             |cpu| (cpu.gpr[3], cpu.gpr[6]) = (0x2000, 0x3000),
         );
         assert_eq!(fault, None);
-        assert_eq!((cpu.fpu.valid, status(&cpu)), (0xe0, 0x2800));
+        assert_eq!((cpu.fpu.valid(), status(&cpu)), (0xe0, 0x2800));
         assert_eq!(cpu.fpu.r[7], softfloat::F80::ONE);
         if real {
             // FIP is linear in real mode: CS:6 = 0x1_0006.

@@ -3,6 +3,9 @@
 //! MXCSR: generated code runs with the guest's, all exceptions masked; the sticky flags are or-ed into the guest's own when it is left and
 //! before a helper, and the host's value is back while Rust runs (but for the slow loads and stores, which compute with integers).
 //!
+//! x87: the host's unit is loaded where generated code first needs it, its stack is empty whenever a stub is called, and its control word
+//! is back when generated code is left. Between, Rust runs under the guest's, all exceptions masked: it has no x87 code of its own.
+//!
 //! Convention: RDI is the `Cpu`, R14 is the TLB's base, R15 counts retired instructions, RSP is aligned to 16 and stays where it is, all else is free. That is
 //! Cranelift's tail convention with the `Cpu` as only argument, R14 and R15 pinned.
 //!
@@ -16,6 +19,7 @@ use arch::{Fault, Mode};
 use baseline::block::FpCall;
 use baseline::host::HostAssembler;
 use baseline::x64::X64;
+use baseline::x87::X87Call;
 use cpu::native::{Stubs, exit, offset, site};
 use cpu::{Cpu, Stop, helpers};
 use decode::Insn;
@@ -60,6 +64,7 @@ pub fn stubs() -> Stubs {
         flags: flags as *const () as u64,
         vector: vector as *const () as u64,
         fp: fp as *const () as u64,
+        x87: load_x87 as *const () as u64,
         exit: leave as *const () as u64,
     }
 }
@@ -77,6 +82,7 @@ unsafe extern "C" fn enter(cpu: *mut Cpu, entry: u64) {
         "push r15",
         "sub rsp, 8",
         "xor r15d, r15d",
+        "mov byte ptr [rdi + {x87}], 0",
         "mov r14, [rdi + {tlb}]",
         "stmxcsr [rdi + {host}]",
         "mov eax, [rdi + {guest}]",
@@ -85,6 +91,7 @@ unsafe extern "C" fn enter(cpu: *mut Cpu, entry: u64) {
         "ldmxcsr [rdi + {scratch}]",
         "jmp rsi",
         tlb = const offset::TLB,
+        x87 = const offset::X87_UNIT,
         host = const offset::HOST_MXCSR,
         guest = const offset::MXCSR,
         scratch = const offset::SCRATCH_MXCSR,
@@ -101,13 +108,48 @@ unsafe extern "C" fn leave() {
         "and eax, 0x3f",
         "or [rdi + {guest}], eax",
         "ldmxcsr [rdi + {host}]",
+        "cmp byte ptr [rdi + {x87}], 0",
+        "jne 2f",
+        "3:",
         "add rsp, 8",
         "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp",
         "ret",
+        "2:",
+        "fldcw [rdi + {fcw}]",
+        "jmp 3b",
+        x87 = const offset::X87_UNIT,
+        fcw = const offset::HOST_FCW,
         retired = const RETIRED,
         host = const offset::HOST_MXCSR,
         guest = const offset::MXCSR,
         scratch = const offset::SCRATCH_MXCSR,
+    )
+}
+
+/// Loads the host's x87 with the guest's control word, exception flags and condition codes, all registers empty. Keeps every general
+/// register.
+#[unsafe(naked)]
+unsafe extern "C" fn load_x87() {
+    naked_asm!(
+        "test byte ptr [rdi + {unit}], 2",
+        "jnz 2f",
+        "fnstcw [rdi + {host}]",
+        "2:",
+        "push rax",
+        "movzx eax, word ptr [rdi + {fcw}]",
+        "mov [rdi + {environment}], eax",
+        "movzx eax, word ptr [rdi + {fsw}]",
+        "and eax, 0xc7ff",
+        "mov [rdi + {environment} + 4], eax",
+        "pop rax",
+        "fldenv [rdi + {environment}]",
+        "mov byte ptr [rdi + {unit}], 3",
+        "ret",
+        unit = const offset::X87_UNIT,
+        host = const offset::HOST_FCW,
+        fcw = const offset::FCW,
+        fsw = const offset::FSW,
+        environment = const offset::X87_ENVIRONMENT,
     )
 }
 
@@ -244,6 +286,7 @@ extern "C" fn call_helper(cpu: &mut Cpu) -> u32 {
     // SAFETY: the cell of a live translation points to a live call.
     let call = unsafe { &*(cpu.native.address as *const HelperCall) };
     let before = (cpu.mode, cpu.mmu.tlb.epoch());
+    forget_x87(cpu);
     match helpers::call(cpu, call.helper, &call.insn) {
         Ok(()) => {
             cpu.native.attention_mask = cpu.attention_mask();
@@ -263,6 +306,36 @@ extern "C" fn call_helper(cpu: &mut Cpu) -> u32 {
             stop(cpu, exit::HELPER, 0)
         }
         Err(Stop::Fault(f)) => stop(cpu, exit::HELPER_FAULT, exit::pack(f)),
+    }
+}
+
+/// The host's x87 no longer has the guest's status.
+fn forget_x87(cpu: &mut Cpu) {
+    cpu.native.x87_unit &= 2;
+}
+
+fn x87_operation(cpu: &mut Cpu, call: X87Call, len: u8) -> u32 {
+    forget_x87(cpu);
+    let (before, [v, high]) = (cpu.mode, cpu.native.value);
+    let done = match call {
+        X87Call::Step(step) => cpu.x87(step, v, high as u16),
+        X87Call::Compare { quiet, n, pops } => cpu.x87_compare(quiet, n, pops).map(|flags| {
+            cpu.native.value[0] = flags;
+        }),
+        X87Call::Store(format, truncating) => cpu.x87_store(format, truncating).map(|(v, high)| {
+            cpu.native.value = [v, high.into()];
+        }),
+        X87Call::SetControl => cpu.x87_set_control(v as u16),
+    };
+    cpu.refresh_fp_mode();
+    match done {
+        Ok(()) if cpu.mode == before => 0,
+        Err(Stop::Fault(f)) => fault(cpu, f),
+        // The control word is another mode's, or an unmasked exception ends the instruction.
+        Ok(()) | Err(_) => {
+            advance(cpu, before, len);
+            stop(cpu, exit::HELPER, 0)
+        }
     }
 }
 
@@ -304,6 +377,9 @@ extern "C" fn vector_operation(cpu: &mut Cpu) -> u32 {
 extern "C" fn fp_operation(cpu: &mut Cpu) -> u32 {
     // SAFETY: as for vectors.
     let call = unsafe { *(cpu.native.address as *const FpCall) };
+    if let FpCall::X87(call, len) = call {
+        return x87_operation(cpu, call, len);
+    }
     let (a, b) = operands(cpu);
     let done = match call {
         FpCall::Compute(op, format, lanes) => {
@@ -321,6 +397,7 @@ extern "C" fn fp_operation(cpu: &mut Cpu) -> u32 {
             cpu.native.value[0] = cpu.string_compare(imm, a, b, a_len, b_len).into();
             Ok(())
         }
+        FpCall::X87(..) => Ok(()),
     };
     match done {
         Ok(()) => 0,

@@ -17,6 +17,8 @@ pub struct Options {
     pub simd: bool,
     /// A TLB for each address space that the guest asks to keep.
     pub pcid: bool,
+    /// x87 arithmetic on the host's unit.
+    pub x87: bool,
     /// The most instructions in a block.
     pub block: usize,
     /// Each block runs in the evaluator as well and is compared; the engine stops at the first difference.
@@ -35,6 +37,7 @@ impl Default for Options {
             fp: true,
             simd: true,
             pcid: true,
+            x87: true,
             block: 64,
             verify: false,
             sabotage: false,
@@ -86,6 +89,11 @@ pub const SWITCHES: &[Switch] = &[
         name: "no-simd",
         what: "MMX and SSE integer operations are computed by functions, not on the host's unit",
         off: |o| o.simd = false,
+    },
+    Switch {
+        name: "no-x87",
+        what: "x87 arithmetic is computed in integers, not on the host's unit",
+        off: |o| o.x87 = false,
     },
 ];
 

@@ -134,6 +134,7 @@ impl Engine {
         Shortcuts {
             bulk: self.options.rep,
             address_spaces: self.options.pcid,
+            x87: self.options.x87,
         }
     }
 

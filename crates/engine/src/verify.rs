@@ -261,8 +261,8 @@ impl State {
         }
         put("mxcsr".into(), format!("{:08x}", f.mxcsr));
         put("x87 control".into(), format!("{:04x}", f.fcw));
-        put("x87 status".into(), format!("{:04x}", f.fsw));
-        put("x87 valid".into(), format!("{:02x}", f.valid));
+        put("x87 status".into(), format!("{:04x}", f.status()));
+        put("x87 valid".into(), format!("{:02x}", f.valid()));
         let last = (f.fop, f.fcs, f.fip, f.fds, f.fdp);
         put("x87 last".into(), format!("{last:x?}"));
         put("xcr0".into(), format!("{:x}", f.xcr0));

@@ -11,6 +11,7 @@
 
 use crate::fp::{FpFormat, FpOp, Relation};
 use crate::vector::VecOp;
+use crate::x87::{Format, Step};
 use arch::{Exception, Fault, Mode, Seg, Uint};
 use decode::Insn;
 use std::fmt::Debug;
@@ -351,7 +352,7 @@ pub trait Emit: Sized {
     fn mm(&mut self, r: u8) -> Self::Vec;
     /// Sets the significand to the low half of `v` and sign and exponent to ones (Vol. 1, 9.2.1).
     fn set_mm(&mut self, r: u8, v: Self::Vec);
-    /// #MF if an unmasked x87 exception waits.
+    /// #MF if an unmasked x87 exception waits and CR0.NE is set.
     fn x87_pending(&mut self) -> Result<(), Self::Stop>;
     /// What every MMX instruction but EMMS does once its operands cannot fault any more: TOP = 0, all tags valid (Vol. 1, 9.6.2); #MF if
     /// an x87 exception is pending.
@@ -392,6 +393,33 @@ pub trait Emit: Sized {
         a: Self::Vec,
         b: Self::Vec,
     ) -> Result<(Self::Bool, Self::Bool, Self::Bool), Self::Stop>;
+
+    // The x87. The meaning of the first three is the processor's own code over crate `softfloat`; a stack fault or an unmasked exception that
+    // keeps a result back ends the instruction in `Err`.
+    /// What happens on the register stack and in the status word; `v` and, for ten bytes, `high` are the bits from memory.
+    fn x87(
+        &mut self,
+        step: Step,
+        v: Self::Val<W64>,
+        high: Self::Val<W16>,
+    ) -> Result<(), Self::Stop>;
+    /// Compares ST(0) with ST(`n`), and pops: answers ZF, PF and CF as they stand in EFLAGS.
+    fn x87_compare(&mut self, quiet: bool, n: u8, pops: bool)
+    -> Result<Self::Val<W64>, Self::Stop>;
+    /// ST(0) in a format of memory, with the exceptions of the conversion: bits 0 to 63, and the rest of ten bytes.
+    fn x87_store(
+        &mut self,
+        format: Format,
+        truncating: bool,
+    ) -> Result<(Self::Val<W64>, Self::Val<W16>), Self::Stop>;
+    /// Sets FCS and FIP to this instruction, and FDS and FDP to its memory operand: segment and effective address.
+    fn x87_note(&mut self, memory: Option<(Seg, Self::Val<W64>)>);
+    /// FSW.
+    fn x87_status(&mut self) -> Self::Val<W16>;
+    /// FCW.
+    fn x87_control(&mut self) -> Self::Val<W16>;
+    /// Sets FCW, and with it what is pending.
+    fn x87_set_control(&mut self, v: Self::Val<W16>) -> Result<(), Self::Stop>;
 
     // Words made of words.
 

@@ -29,5 +29,6 @@ pub mod stack;
 pub mod string;
 pub mod table;
 pub mod vector;
+pub mod x87;
 
 pub use emit::Emit;

@@ -113,4 +113,5 @@ parts! {
     mmx::state
     system
     x87
+    x87::wait
 }

@@ -12,6 +12,7 @@ pub struct F64(pub u64);
 
 /// Double extended precision, as its bits: an x87 register.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
 pub struct F80 {
     /// The significand with its explicit integer bit (bit 63).
     pub significand: u64,

@@ -13,7 +13,7 @@ mod msr;
 pub(crate) mod segment;
 mod syscall;
 pub(crate) mod task;
-mod x87;
+pub(crate) mod x87;
 mod xsave;
 
 use crate::{Stop, state::Cpu};
@@ -88,25 +88,16 @@ pub fn call(cpu: &mut Cpu, helper: Helper, i: &Insn) -> Result<(), Stop> {
         Helper::Rdpmc => control::protection(cpu, i),
         Helper::Cpuid => cpuid::cpuid(cpu, i),
         Helper::Hlt => control::hlt(cpu, i),
-        Helper::X87Arith => x87::arith::arith(cpu, i),
-        Helper::X87Compare => x87::compare::compare(cpu, i),
-        Helper::X87CompareFlags => x87::compare::compare_flags(cpu, i),
         Helper::X87Examine => x87::compare::examine(cpu, i),
         Helper::X87Unary => x87::function::unary(cpu, i),
         Helper::X87Binary => x87::function::binary(cpu, i),
         Helper::X87Scale => x87::function::scale(cpu, i),
         Helper::X87Double => x87::function::double(cpu, i),
-        Helper::X87Constant => x87::function::constant(cpu, i),
-        Helper::X87Load => x87::transfer::load(cpu, i),
-        Helper::X87Store => x87::transfer::store(cpu, i),
-        Helper::X87StoreRegister => x87::transfer::store_register(cpu, i),
-        Helper::X87Exchange => x87::transfer::exchange(cpu, i),
+        Helper::X87LoadDecimal => x87::transfer::load_decimal(cpu, i),
+        Helper::X87StoreDecimal => x87::transfer::store_decimal(cpu, i),
+        Helper::X87StoreAnyway => x87::transfer::store_anyway(cpu, i),
         Helper::X87MoveIf => x87::transfer::move_if(cpu, i),
-        Helper::X87Sign => x87::transfer::sign(cpu, i),
         Helper::X87Stack => x87::transfer::stack(cpu, i),
-        Helper::X87LoadControl => x87::control::load_control(cpu, i),
-        Helper::X87StoreControl => x87::control::store_control(cpu, i),
-        Helper::X87StoreStatus => x87::control::store_status(cpu, i),
         Helper::X87Initialize => x87::control::initialize(cpu, i),
         Helper::X87Ignore => x87::ignore(cpu),
         Helper::X87Clear => x87::control::clear(cpu, i),
@@ -114,7 +105,6 @@ pub fn call(cpu: &mut Cpu, helper: Helper, i: &Insn) -> Result<(), Stop> {
         Helper::X87LoadEnvironment => x87::control::load_environment(cpu, i),
         Helper::X87Save => x87::control::save(cpu, i),
         Helper::X87Restore => x87::control::restore(cpu, i),
-        Helper::X87Wait => x87::wait(cpu, i),
         Helper::Emms => xsave::emms(cpu),
         Helper::Ldmxcsr => xsave::ldmxcsr(cpu, i),
         Helper::Stmxcsr => xsave::stmxcsr(cpu, i),

@@ -105,8 +105,8 @@ fn xmm_count(cpu: &Cpu) -> usize {
 /// Quadword 0 to 2 of the image.
 fn x87_head(f: &Fpu, pointers: Pointers) -> [u64; 3] {
     let control = u64::from(f.fcw)
-        | u64::from(f.fsw) << 16
-        | u64::from(f.valid) << 32
+        | u64::from(f.status()) << 16
+        | u64::from(f.valid()) << 32
         | u64::from(f.fop & 0x7ff) << 48;
     if pointers == Pointers::Wide {
         return [control, f.fip, f.fdp];
@@ -118,12 +118,12 @@ fn x87_head(f: &Fpu, pointers: Pointers) -> [u64; 3] {
 fn set_x87_head(f: &mut Fpu, pointers: Pointers, [control, ip, dp]: [u64; 3]) {
     // Bit 6 reads as one, the reserved bits as zero.
     f.fcw = control as u16 & 0x1f3f | 0x40;
-    f.fsw = (control >> 16) as u16 & !0x8080;
+    f.set_status((control >> 16) as u16 & !0x8080);
     if f.fsw & !f.fcw & 0x3f != 0 {
         // ES and B follow from the exceptions that are not masked.
         f.fsw |= 0x8080;
     }
-    f.valid = (control >> 32) as u8;
+    f.set_valid((control >> 32) as u8);
     f.fop = (control >> 48) as u16 & 0x7ff;
     if pointers == Pointers::Wide {
         (f.fip, f.fcs, f.fdp, f.fds) = (ip, 0, dp, 0);
@@ -133,17 +133,12 @@ fn set_x87_head(f: &mut Fpu, pointers: Pointers, [control, ip, dp]: [u64; 3]) {
     }
 }
 
-/// The physical register of ST(i).
-fn physical(f: &Fpu, i: u64) -> usize {
-    (usize::from(f.fsw >> 11) + i as usize) & 7
-}
-
 fn save_x87(cpu: &mut Cpu, a: Area, pointers: Pointers) -> Result<(), Stop> {
     for (n, v) in (0..).zip(x87_head(&cpu.fpu, pointers)) {
         a.put(cpu, n, v)?;
     }
     for n in 0..8 {
-        let st = cpu.fpu.r[physical(&cpu.fpu, n)];
+        let st = cpu.fpu.r[cpu.fpu.physical(n as u8)];
         a.put(cpu, ST0 + 2 * n, st.significand)?;
         a.put(cpu, ST0 + 2 * n + 1, st.sign_exponent.into())?;
     }
@@ -170,7 +165,7 @@ fn load_x87(cpu: &mut Cpu, a: Area, pointers: Pointers, into: &mut Fpu) -> Resul
     for n in 0..8 {
         let significand = a.get(cpu, ST0 + 2 * n)?;
         let sign_exponent = a.get(cpu, ST0 + 2 * n + 1)? as u16;
-        let r = physical(into, n);
+        let r = into.physical(n as u8);
         into.r[r] = F80 {
             significand,
             sign_exponent,
@@ -204,7 +199,9 @@ fn checked_mxcsr(v: u32) -> Result<u32, Stop> {
 /// Puts x87 state into its initial configuration (Vol. 1, 13.6).
 fn init_x87(f: &mut Fpu) {
     f.fcw = 0x37f;
-    (f.fsw, f.valid, f.fop, f.fcs, f.fds) = (0, 0, 0, 0, 0);
+    f.set_status(0);
+    f.set_valid(0);
+    (f.fop, f.fcs, f.fds) = (0, 0, 0);
     (f.fip, f.fdp) = (0, 0);
     f.r = [F80::ZERO; 8];
 }
@@ -228,7 +225,7 @@ fn in_use(cpu: &Cpu) -> u64 {
 /// EMMS: #MF if an exception is pending, else all registers are empty.
 pub fn emms(cpu: &mut Cpu) -> Result<(), Stop> {
     cpu.enter_mmx()?;
-    cpu.fpu.valid = 0;
+    cpu.fpu.set_valid(0);
     Ok(())
 }
 

@@ -128,15 +128,9 @@ pub enum Helper {
     Rdpmc,
 
     // x87.
-    /// FADD, FSUB, FMUL, FDIV, their reverse, integer and popping forms.
-    X87Arith,
-    /// FCOM, FUCOM, FICOM, FTST and their popping forms.
-    X87Compare,
-    /// FCOMI, FUCOMI and their popping forms.
-    X87CompareFlags,
     /// FXAM.
     X87Examine,
-    /// FSQRT, FRNDINT, F2XM1, FSIN, FCOS.
+    /// F2XM1, FSIN, FCOS.
     X87Unary,
     /// FPATAN, FYL2X, FYL2XP1.
     X87Binary,
@@ -144,28 +138,16 @@ pub enum Helper {
     X87Scale,
     /// FXTRACT, FPTAN, FSINCOS.
     X87Double,
-    /// FLD1, FLDL2T, FLDL2E, FLDPI, FLDLG2, FLDLN2, FLDZ.
-    X87Constant,
-    /// FLD, FILD, FBLD.
-    X87Load,
-    /// FST, FSTP, FIST, FISTP, FISTTP, FBSTP to memory.
-    X87Store,
-    /// FST ST(i), FSTP ST(i).
-    X87StoreRegister,
-    /// FXCH.
-    X87Exchange,
+    /// FBLD.
+    X87LoadDecimal,
+    /// FBSTP.
+    X87StoreDecimal,
+    /// FSTPNCE: FSTP ST(i) that raises no stack fault.
+    X87StoreAnyway,
     /// FCMOVcc.
     X87MoveIf,
-    /// FCHS, FABS.
-    X87Sign,
     /// FFREE, FFREEP, FINCSTP, FDECSTP, FNOP.
     X87Stack,
-    /// FLDCW.
-    X87LoadControl,
-    /// FNSTCW.
-    X87StoreControl,
-    /// FNSTSW.
-    X87StoreStatus,
     /// FNINIT.
     X87Initialize,
     /// FNCLEX.
@@ -178,8 +160,6 @@ pub enum Helper {
     X87Save,
     /// FRSTOR.
     X87Restore,
-    /// WAIT.
-    X87Wait,
     /// EMMS.
     Emms,
     /// LDMXCSR, STMXCSR.

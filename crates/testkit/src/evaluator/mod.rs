@@ -509,10 +509,10 @@ impl Tables {
 
 fn load_fpu(f: &mut cpu::state::Fpu, s: &case::State) {
     f.fcw = s.fx16(0);
-    f.fsw = s.fx16(2);
-    f.valid = s.fx[4];
+    f.set_status(s.fx16(2));
+    f.set_valid(s.fx[4]);
     f.mxcsr = s.mxcsr();
-    let top = usize::from(f.fsw >> 11 & 7);
+    let top = usize::from(f.status() >> 11 & 7);
     for i in 0..8 {
         let v = s.st(i);
         let r = &mut f.r[(top + i) & 7];
@@ -526,10 +526,10 @@ fn load_fpu(f: &mut cpu::state::Fpu, s: &case::State) {
 
 fn store_fpu(f: &cpu::state::Fpu, fx: &mut [u8; 512]) {
     fx[..2].copy_from_slice(&f.fcw.to_le_bytes());
-    fx[2..4].copy_from_slice(&f.fsw.to_le_bytes());
-    fx[4] = f.valid;
+    fx[2..4].copy_from_slice(&f.status().to_le_bytes());
+    fx[4] = f.valid();
     fx[24..28].copy_from_slice(&f.mxcsr.to_le_bytes());
-    let top = usize::from(f.fsw >> 11 & 7);
+    let top = usize::from(f.status() >> 11 & 7);
     for i in 0..8 {
         let r = &f.r[(top + i) & 7];
         fx[32 + 16 * i..40 + 16 * i].copy_from_slice(&r.significand.to_le_bytes());

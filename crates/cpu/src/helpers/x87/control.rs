@@ -5,34 +5,12 @@ use super::{available, load_f80, offset, ready, summarize, writable};
 use crate::{Stop, state::Cpu};
 use decode::{Code, Insn};
 use semantics::emit::{Emit, Use, W16, W32, W64};
-use semantics::operand::{address, read, write};
+use semantics::operand::address;
 
-/// FLDCW.
-pub fn load_control(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
-    ready(cpu)?;
-    let v = read::<Cpu, W16>(cpu, i, 0)?;
-    set_control(cpu, v);
-    Ok(())
-}
-
-/// Bit 6 reads as one, other reserved bits as zero. Masks decide what is pending.
-fn set_control(cpu: &mut Cpu, v: u16) {
+/// FLDCW. Bit 6 reads as one, other reserved bits as zero. Masks decide what is pending.
+pub fn set_control(cpu: &mut Cpu, v: u16) {
     cpu.fpu.fcw = v & 0x1f3f | 0x40;
     summarize(cpu);
-}
-
-/// FNSTCW.
-pub fn store_control(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
-    available(cpu)?;
-    let v = cpu.fpu.fcw;
-    write::<Cpu, W16>(cpu, i, 0, v)
-}
-
-/// FNSTSW to memory or AX.
-pub fn store_status(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
-    available(cpu)?;
-    let v = cpu.fpu.fsw;
-    write::<Cpu, W16>(cpu, i, 0, v)
 }
 
 /// FNINIT.
@@ -84,7 +62,8 @@ impl Image {
         let f = &cpu.fpu;
         // Reserved halves are ones, as processors store them.
         let reserved = 0xffff_0000;
-        let [control, state, tags] = [f.fcw, f.fsw, f.tag_word()].map(|w| reserved | u32::from(w));
+        let [control, state, tags] =
+            [f.fcw, f.status(), f.tag_word()].map(|w| reserved | u32::from(w));
         let fop = u32::from(f.fop & 0x7ff);
         if self.protected {
             let (fip, fdp) = (f.fip as u32, f.fdp as u32);
@@ -122,7 +101,7 @@ impl Image {
 
     fn take(&self, cpu: &mut Cpu, w: [u32; 7]) {
         let f = &mut cpu.fpu;
-        f.fsw = w[1] as u16;
+        f.set_status(w[1] as u16);
         f.set_tag_word(w[2] as u16);
         if self.protected {
             f.fip = w[3].into();
@@ -226,10 +205,10 @@ pub fn restore(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
         *r = load_f80(cpu, i.mem.seg, at)?;
     }
     image.take(cpu, words);
-    let valid = cpu.fpu.valid;
+    let tags = cpu.fpu.tags;
     for (n, r) in (0..).zip(registers) {
         cpu.fpu.set_st(n, r);
     }
-    cpu.fpu.valid = valid;
+    cpu.fpu.tags = tags;
     Ok(())
 }

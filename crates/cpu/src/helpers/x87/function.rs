@@ -1,13 +1,13 @@
-//! Functions of ST(0) and ST(1): remainder, rounding, scaling, square root, transcendentals (Vol. 1, 8.3.3, 8.3.5, 8.3.7 to 8.3.9).
+//! Functions of ST(0) and ST(1): remainder, scaling, transcendentals (Vol. 1, 8.3.3, 8.3.5, 8.3.7 to 8.3.9).
 
 use super::stack::{C0, C1, C2, C3, Stack};
 use super::{complete, env, note_pointers, ready, stack_fault};
 use crate::{Stop, state::Cpu};
 use decode::{Code, Insn};
 use softfloat::x87;
-use softfloat::{Class, Env, F80, Rounding};
+use softfloat::{Class, Env, F80};
 
-/// ST(0) ← f(ST(0)): FSQRT, FRNDINT, F2XM1, FSIN, FCOS. The latter two set C2, and change nothing, for operands out of range.
+/// ST(0) ← f(ST(0)): F2XM1, FSIN, FCOS. The latter two set C2, and change nothing, for operands out of range.
 pub fn unary(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     ready(cpu)?;
     note_pointers(cpu, i);
@@ -23,8 +23,6 @@ pub fn unary(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     let mut env = env(cpu);
     let env = &mut env;
     let result = match i.code {
-        Code::Fsqrt => Some(x87::sqrt(env, a)),
-        Code::Frndint => Some(x87::rndint(env, a)),
         Code::F2xm1 => Some(x87::f2xm1(env, a)),
         Code::Fsin => reduced(cpu, x87::sin(env, a)),
         _ => reduced(cpu, x87::cos(env, a)),
@@ -150,30 +148,4 @@ fn both(cpu: &mut Cpu, env: &mut Env, code: Code, a: F80) -> Option<(F80, F80)> 
             Some((tan, one))
         }
     }
-}
-
-/// FLD1, FLDL2T, FLDL2E, FLDPI, FLDLG2, FLDLN2, FLDZ.
-pub fn constant(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
-    use x87::Constant;
-    ready(cpu)?;
-    note_pointers(cpu, i);
-    let which = match i.code {
-        Code::Fld1 => Constant::One,
-        Code::Fldl2t => Constant::Log2Ten,
-        Code::Fldl2e => Constant::Log2E,
-        Code::Fldpi => Constant::Pi,
-        Code::Fldlg2 => Constant::Log10Two,
-        Code::Fldln2 => Constant::Ln2,
-        _ => Constant::Zero,
-    };
-    let mut env = env(cpu);
-    let v = x87::constant(&mut env, which);
-    super::transfer::push(cpu, Some(v));
-    Ok(())
-}
-
-/// FISTTP converts so whatever RC says.
-pub(super) fn truncating(mut env: Env) -> Env {
-    env.rounding = Rounding::Zero;
-    env
 }

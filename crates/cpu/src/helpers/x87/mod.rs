@@ -1,7 +1,8 @@
 //! The x87 (Vol. 1, chapter 8; Vol. 2A): D8 to DF and WAIT, over crate `softfloat`.
 //!
 //! - [`stack`]: registers, tags, condition codes; stack faults and exception summary.
-//! - [`arith`], [`function`], [`compare`], [`transfer`], [`control`]: the instructions, by the sections of Vol. 1, 8.3.
+//! - [`step`]: the meaning of the words in which `semantics` writes the common instructions.
+//! - [`function`], [`compare`], [`transfer`], [`control`]: the other instructions, by the sections of Vol. 1, 8.3.
 //!
 //! Order in every instruction: #NM, a pending exception (#MF), memory faults, then the operation, whose exceptions stay pending for the
 //! next waiting instruction.
@@ -12,17 +13,18 @@
 //! With CR0.NE = 0 a pending exception drives FERR# ([`Cpu::ferr`]) for as long as it is pending, and waiting instructions go on as if
 //! IGNNE# were asserted: the interrupt handler of the MS-DOS compatibility mode (Vol. 1, D.2) runs all the same.
 
-pub mod arith;
 pub mod compare;
 pub mod control;
 pub mod function;
 mod stack;
+pub mod step;
 pub mod transfer;
 
 use crate::{Stop, state::Cpu};
 use arch::{Cr0, Exception, Fault, Seg};
 use decode::{Insn, Operand};
 use semantics::emit::{Emit, Use, W16, W64};
+use semantics::x87::sti;
 use softfloat::{Env, F80, Flags};
 use stack::{C1, ES};
 
@@ -35,7 +37,7 @@ fn available(cpu: &Cpu) -> Result<(), Stop> {
 }
 
 /// #MF if an unmasked exception is pending and CR0.NE is set.
-fn pending(cpu: &Cpu) -> Result<(), Stop> {
+pub fn pending(cpu: &Cpu) -> Result<(), Stop> {
     if cpu.fpu.fsw & ES != 0 && cpu.mmu.paging.cr0.contains(Cr0::NE) {
         return Err(Fault::new(Exception::MF).into());
     }
@@ -48,14 +50,6 @@ fn ready(cpu: &Cpu) -> Result<(), Stop> {
     pending(cpu)
 }
 
-/// WAIT: #NM only if CR0.MP and CR0.TS are both set.
-pub fn wait(cpu: &mut Cpu, _: &Insn) -> Result<(), Stop> {
-    if cpu.mode.mp() && cpu.mode.ts() {
-        return Err(Fault::NM.into());
-    }
-    pending(cpu)
-}
-
 /// FNENI, FNDISI, FNSETPM: instructions of the 8087 and 287 that do nothing now.
 pub fn ignore(cpu: &Cpu) -> Result<(), Stop> {
     available(cpu)
@@ -63,11 +57,18 @@ pub fn ignore(cpu: &Cpu) -> Result<(), Stop> {
 
 /// Notes where an instruction that is not a control instruction, and its memory operand, stand.
 fn note_pointers(cpu: &mut Cpu, i: &Insn) {
+    let memory =
+        (i.ops[0] == Operand::Mem).then(|| (i.mem.seg, semantics::operand::effective(cpu, i)));
+    note(cpu, memory);
+}
+
+/// The same with the memory operand's segment and effective address.
+pub fn note(cpu: &mut Cpu, memory: Option<(Seg, u64)>) {
     cpu.fpu.fcs = cpu.segment(Seg::Cs).selector;
     cpu.fpu.fip = cpu.rip;
-    if i.ops[0] == Operand::Mem {
-        cpu.fpu.fds = cpu.segment(i.mem.seg).selector;
-        cpu.fpu.fdp = semantics::operand::effective(cpu, i);
+    if let Some((seg, a)) = memory {
+        cpu.fpu.fds = cpu.segment(seg).selector;
+        cpu.fpu.fdp = a;
     }
 }
 
@@ -136,15 +137,6 @@ fn stack_fault(cpu: &mut Cpu, how: stack::Stack) -> bool {
 /// The environment of the control word.
 fn env(cpu: &Cpu) -> Env {
     Env::from_fcw(cpu.fpu.fcw)
-}
-
-/// The `i` of an ST(i) operand: the one of the two that is not ST(0).
-fn sti(i: &Insn) -> u8 {
-    let n = |o: Operand| match o {
-        Operand::St(n) => n,
-        _ => 0,
-    };
-    n(i.ops[0]).max(n(i.ops[1]))
 }
 
 /// Reads ten bytes.

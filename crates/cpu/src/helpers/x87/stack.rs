@@ -14,7 +14,6 @@ pub(super) const ES: u16 = 1 << 7;
 const SF: u16 = 1 << 6;
 /// Status word: busy, the same as ES since the 287.
 const B: u16 = 1 << 15;
-const TOP: u16 = 7 << 11;
 
 /// The exception flags, SF, ES and B: what FNCLEX clears.
 pub(super) const EXCEPTIONS: u16 = 0x80ff;
@@ -27,36 +26,32 @@ pub(super) enum Stack {
 }
 
 impl Fpu {
-    fn top(&self) -> u16 {
-        self.fsw >> 11 & 7
-    }
-
     /// Moves TOP.
-    pub(super) fn rotate(&mut self, by: u16) {
-        let top = self.top().wrapping_add(by) & 7;
-        self.fsw = self.fsw & !TOP | top << 11;
+    pub(super) fn rotate(&mut self, by: u8) {
+        self.top = self.top.wrapping_add(2 * by) & 14;
     }
 
     /// The number of the physical register that ST(`n`) is.
-    fn physical(&self, n: u8) -> u8 {
-        (self.top() as u8).wrapping_add(n) & 7
+    pub(crate) fn physical(&self, n: u8) -> usize {
+        usize::from((self.top >> 1).wrapping_add(n) & 7)
     }
 
     /// ST(`n`), unless it is empty.
     pub(super) fn st(&self, n: u8) -> Option<F80> {
         let p = self.physical(n);
-        (self.valid >> p & 1 != 0).then(|| self.r[usize::from(p)])
+        (self.tags[p] != 0).then(|| self.r[p])
     }
 
     pub(super) fn set_st(&mut self, n: u8, v: F80) {
         let p = self.physical(n);
-        self.valid |= 1 << p;
-        self.r[usize::from(p)] = v;
+        self.tags[p] = 0xffff;
+        self.r[p] = v;
     }
 
     /// Tags ST(`n`) empty.
     pub(super) fn free(&mut self, n: u8) {
-        self.valid &= !(1 << self.physical(n));
+        let p = self.physical(n);
+        self.tags[p] = 0;
     }
 
     /// Whether a push would overflow.
@@ -98,10 +93,11 @@ impl Fpu {
     /// The full tag word (Vol. 1, 8.1.7): 00 valid, 01 zero, 10 special, 11 empty.
     pub(crate) fn tag_word(&self) -> u16 {
         (0..8).fold(0, |word, n| {
-            let tag = if self.valid >> n & 1 == 0 {
+            let p = usize::from(n as u8);
+            let tag = if self.tags[p] == 0 {
                 3
             } else {
-                match self.r[usize::from(n as u8)].class() {
+                match self.r[p].class() {
                     Class::Normal => 0,
                     Class::Zero => 1,
                     _ => 2,
@@ -113,16 +109,14 @@ impl Fpu {
 
     /// Of a full tag word only "empty" counts; the rest follows from the registers.
     pub(crate) fn set_tag_word(&mut self, word: u16) {
-        self.valid = (0..8).fold(0, |valid, n| {
-            valid | u8::from(word >> (2 * n) & 3 != 3) << n
-        });
+        self.tags = std::array::from_fn(|n| if word >> (2 * n) & 3 == 3 { 0 } else { 0xffff });
     }
 
     /// FNINIT (Vol. 2A).
     pub(crate) fn initialize(&mut self) {
         self.fcw = 0x37f;
-        self.fsw = 0;
-        self.valid = 0;
+        self.set_status(0);
+        self.set_valid(0);
         self.fop = 0;
         self.fcs = 0;
         self.fds = 0;
@@ -132,6 +126,6 @@ impl Fpu {
 
     /// What stands in ST(`n`), empty or not.
     pub(super) fn stale(&self, n: u8) -> F80 {
-        self.r[usize::from(self.physical(n))]
+        self.r[self.physical(n)]
     }
 }
