@@ -117,6 +117,8 @@ pub struct Block<'a> {
     pub fixups: &'a [Fixup],
     /// What the block's cells hold, in the order of their numbers.
     pub cells: &'a [Cell],
+    /// Where the code of each instruction starts, and at last where the code behind them does.
+    pub marks: &'a [u32],
     /// Guest bytes and instructions covered.
     pub bytes: u32,
     pub instructions: u32,
@@ -128,6 +130,7 @@ pub struct Baseline<A: HostAssembler> {
     pub(crate) mode: Mode,
     pub(crate) deferred: Deferred,
     cold: Vec<Cold>,
+    marks: Vec<u32>,
     pub(crate) cells: Vec<Cell>,
     /// Distance of the instruction under construction from the page's start.
     pub(crate) at: i64,
@@ -170,6 +173,7 @@ impl<A: HostAssembler> Baseline<A> {
             mode: Mode::default(),
             deferred: Deferred::Unknown,
             cold: Vec::new(),
+            marks: Vec::new(),
             cells: Vec::new(),
             at: 0,
             len: 0,
@@ -196,6 +200,7 @@ impl<A: HostAssembler> Baseline<A> {
         self.mode = mode;
         self.deferred = Deferred::Unknown;
         self.cold.clear();
+        self.marks.clear();
         self.cells.clear();
         self.at = start.into();
         self.done = 0;
@@ -206,6 +211,7 @@ impl<A: HostAssembler> Baseline<A> {
             self.writable = None;
             self.checked = None;
             self.len = i.len;
+            self.marks.push(self.v.asm.position() as u32);
             match table::row::<Self>(i.code) {
                 Some(row) => {
                     if (row.body)(self, i).is_err() {
@@ -231,6 +237,7 @@ impl<A: HostAssembler> Baseline<A> {
             };
             self.exit_to(target, self.done);
         }
+        self.marks.push(self.v.asm.position() as u32);
         self.write_cold();
         let (bytes, instructions) = ((self.at - i64::from(start)) as u32, self.done);
         self.v.asm.finish();
@@ -238,6 +245,7 @@ impl<A: HostAssembler> Baseline<A> {
             code: self.v.asm.code(),
             fixups: self.v.asm.fixups(),
             cells: &self.cells,
+            marks: &self.marks,
             bytes,
             instructions,
         })

@@ -91,6 +91,24 @@ pub struct Run {
     #[arg(long)]
     pub verify: bool,
 
+    /// Print blocks as they are translated: `guest` code, `host` code or both (`guest,host`), of all blocks or of those with code at a
+    /// linear address (`guest:401000`) or in a range (`guest,host:ffffffff81000000-ffffffff81000fff`)
+    #[arg(long, value_name = "WHAT[:ADDR[-ADDR]]")]
+    pub dump: Option<String>,
+
+    /// Where --dump goes instead of standard error
+    #[arg(long, value_name = "FILE")]
+    pub dump_file: Option<PathBuf>,
+
+    /// Name translated code in `/tmp/perf-PID.map`, so that `perf report` shows the guest
+    #[arg(long)]
+    pub perf_map: bool,
+
+    /// Names for guest code in --perf-map and --dump: the kernel's System.map, or the guest's /proc/kallsyms (of a kernel that is
+    /// booted with `nokaslr`)
+    #[arg(long, value_name = "FILE")]
+    pub symbols: Option<PathBuf>,
+
     /// Translate wrongly, to see that --verify finds it
     #[arg(long, hide = true)]
     pub sabotage: bool,

@@ -4,7 +4,8 @@ use crate::args::Run;
 use crate::trace::{self, Selection};
 use machine::{EngineKind, JIT_SWITCHES, cpu_models};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Arguments that cannot be used: exit status 2.
 #[derive(Debug, PartialEq, Eq)]
@@ -139,15 +140,45 @@ fn jit(run: &Run, engine: EngineKind) -> Result<machine::JitOptions, Refusal> {
     let mut jit = machine::JitOptions {
         verify: run.verify,
         sabotage: run.sabotage,
+        perf_map: run.perf_map,
         ..machine::JitOptions::default()
     };
-    let wanted = [("--jit", run.jit.is_some()), ("--verify", run.verify)];
+    let wanted = [
+        ("--jit", run.jit.is_some()),
+        ("--verify", run.verify),
+        ("--dump", run.dump.is_some()),
+        ("--dump-file", run.dump_file.is_some()),
+        ("--perf-map", run.perf_map),
+        ("--symbols", run.symbols.is_some()),
+    ];
     if let (EngineKind::Eval, Some((option, _))) = (engine, wanted.iter().find(|w| w.1)) {
         return Err(refuse(
             option,
             "there is no translator in this run; accepted with --engine jit, on x86-64 hosts",
         ));
     }
+    jit.dump = match (&run.dump, &run.dump_file) {
+        (Some(text), file) => Some(dump(text, file.clone())?),
+        (None, None) => None,
+        (None, Some(_)) => {
+            return Err(refuse(
+                "--dump-file",
+                "nothing is dumped; accepted with --dump",
+            ));
+        }
+    };
+    if run.symbols.is_some() && !run.perf_map && run.dump.is_none() {
+        return Err(refuse(
+            "--symbols",
+            "nothing is named; accepted with --perf-map or --dump",
+        ));
+    }
+    jit.symbols = run
+        .symbols
+        .as_deref()
+        .map(symbols)
+        .transpose()?
+        .map(Arc::new);
     for name in run
         .jit
         .iter()
@@ -164,6 +195,58 @@ fn jit(run: &Run, engine: EngineKind) -> Result<machine::JitOptions, Refusal> {
         }
     }
     Ok(jit)
+}
+
+/// What to dump, and of which addresses.
+fn dump(text: &str, file: Option<PathBuf>) -> Result<machine::JitDump, Refusal> {
+    const ACCEPTED: &str =
+        "accepted are guest, host and guest,host, with :ADDR or :ADDR-ADDR in hexadecimal behind";
+    let bad = |reason: String| refuse("--dump", format!("{reason}; {ACCEPTED}"));
+    let (what, range) = match text.split_once(':') {
+        Some((what, range)) => (what, Some(range)),
+        None => (text, None),
+    };
+    let mut dump = machine::JitDump {
+        guest: false,
+        host: false,
+        range: None,
+        file,
+    };
+    for name in what.split(',').map(str::trim) {
+        match name {
+            "guest" => dump.guest = true,
+            "host" => dump.host = true,
+            _ => return Err(bad(format!("'{name}' cannot be dumped"))),
+        }
+    }
+    if let Some(range) = range {
+        let number = |text: &str| {
+            let digits = text.trim();
+            let digits = digits.strip_prefix("0x").unwrap_or(digits);
+            u64::from_str_radix(digits, 16).map_err(|_| bad(format!("'{text}' is not an address")))
+        };
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last) = (number(first)?, number(last)?);
+        if last < first {
+            return Err(bad(format!("{last:#x} is before {first:#x}")));
+        }
+        dump.range = Some(first..=last);
+    }
+    Ok(dump)
+}
+
+/// The symbols in a file.
+fn symbols(path: &Path) -> Result<machine::Symbols, Refusal> {
+    const ACCEPTED: &str =
+        "accepted is a System.map or /proc/kallsyms: lines of address, type and name";
+    let bad = |reason: String| {
+        refuse(
+            "--symbols",
+            format!("{}: {reason}; {ACCEPTED}", path.display()),
+        )
+    };
+    let text = std::fs::read(path).map_err(|e| bad(e.to_string()))?;
+    machine::Symbols::parse(&String::from_utf8_lossy(&text)).map_err(bad)
 }
 
 fn check_cpus(text: &str) -> Result<(), Refusal> {

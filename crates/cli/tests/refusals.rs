@@ -147,6 +147,7 @@ fn wrong_invocations_are_refused_by_name() {
 #[test]
 fn wrong_options_of_the_translator_are_refused_by_name() {
     let dir = Scratch::new("refusals-jit");
+    let nowhere = dir.path("no/such/folder");
     let k = dir.file("kernel", &kernel(b"\xfa\xf4\xeb\xfd"));
     let cases: &[(&[&str], &[&str])] = &[
         (
@@ -155,6 +156,32 @@ fn wrong_options_of_the_translator_are_refused_by_name() {
         ),
         (&["--jit", ""], &["''", "no-chain"]),
         (&["--engine", "magic"], &["accepted is eval and jit"]),
+        (&["--dump", "clif"], &["--dump", "'clif'", "guest,host"]),
+        (
+            &["--dump", "guest:main"],
+            &["'main' is not an address", "hexadecimal"],
+        ),
+        (&["--dump", "host:2000-1fff"], &["0x1fff is before 0x2000"]),
+        (
+            &["--dump-file", "x"],
+            &["--dump-file", "accepted with --dump"],
+        ),
+        (
+            &["--dump", "host", "--dump-file", &nowhere],
+            &["cannot write", "no/such/folder", "No such file"],
+        ),
+        (
+            &["--perf-map", "--symbols", &nowhere],
+            &["--symbols", "No such file", "System.map"],
+        ),
+        (
+            &["--perf-map", "--symbols", &k],
+            &["--symbols", "line 1", "accepted is a System.map"],
+        ),
+        (
+            &["--symbols", &k],
+            &["--symbols", "accepted with --perf-map or --dump"],
+        ),
     ];
     for (args, wanted) in cases {
         let out = ferry(&[&["run", "--kernel", &k], *args].concat());

@@ -303,6 +303,70 @@ fn a_wrong_translation_is_found_and_shown() {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn blocks_are_dumped_with_both_codes_side_by_side() {
+    let dir = Scratch::new("dump-out");
+    let file = dir.path("blocks");
+    let map = dir.file("System.map", b"00100000 T start\n");
+    let args = [
+        &["--debug-exit", "--symbols", &map, "--dump-file", &file][..],
+        &["--dump", "guest,host:100020-100020"],
+    ]
+    .concat();
+    let out = run("dump", SUM, &args);
+    assert_eq!((out.status.code(), said(&out).as_str()), (Some(1), ""));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let title = "block 0x100020 start+0x20, guest-physical 0x100020";
+    assert!(text.starts_with(title), "{text}");
+    let add = text.lines().find(|l| l.contains("add eax,ecx")).unwrap();
+    assert!(add.starts_with("  100028  01c8"), "{text}");
+    let (_, host) = add.split_once(" | ").unwrap();
+    assert!(host.contains("mov qword ptr [rdi],64h"), "{text}");
+    assert_eq!(text.matches("block ").count(), 1, "{text}");
+
+    let out = run("dump-guest", SUM, &["--debug-exit", "--dump", "guest"]);
+    let text = said(&out);
+    assert!(
+        text.contains("  100028  01c8                 add eax,ecx"),
+        "{text}"
+    );
+    assert!(!text.contains(" | "), "{text}");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn translated_code_is_named_for_perf() {
+    let dir = Scratch::new("perf");
+    let k = dir.file("kernel", &kernel(SUM));
+    let symbols = dir.file("System.map", b"00100000 T start\n00100030 T rest\n");
+    let args = [
+        "--kernel",
+        &k,
+        "--debug-exit",
+        "--perf-map",
+        "--symbols",
+        &symbols,
+    ];
+    let mut child = Running(command(&args).stdin(Stdio::null()).spawn().unwrap());
+    assert_eq!(child.0.wait().unwrap().code(), Some(1));
+    let path = format!("/tmp/perf-{}.map", child.0.id());
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert!(
+        text.lines().any(|l| l.ends_with(" guest start+0x20")),
+        "{text}"
+    );
+    for line in text.lines() {
+        let words: Vec<_> = line.splitn(3, ' ').collect();
+        assert!(
+            u64::from_str_radix(words[0], 16).unwrap() > 0xffff_ffff,
+            "{line}"
+        );
+        assert!(u64::from_str_radix(words[1], 16).unwrap() > 0, "{line}");
+    }
+}
+
 /// A pseudo-terminal and a run on it.
 struct OnTerminal {
     master: std::fs::File,

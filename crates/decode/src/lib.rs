@@ -81,6 +81,16 @@ fn is_too_long(bytes: &[u8], mode: Mode) -> bool {
     }
 }
 
+/// Disassembles what stands at the start of `bytes`, for people: its length and text, a byte that is no instruction as `db`.
+pub fn disassemble_any(bytes: &[u8], mode: Mode, address: u64) -> (usize, String) {
+    let d = Decoder::with_ip(mode.code().bits(), bytes, address, OPTIONS).decode();
+    if d.code() == Code::INVALID {
+        let first = bytes.first().copied().unwrap_or(0);
+        return (1, format!("db {first:02X}h"));
+    }
+    (d.len(), disassemble(bytes, mode, address))
+}
+
 /// Disassembles one instruction of a known address, for people.
 pub fn disassemble(bytes: &[u8], mode: Mode, address: u64) -> String {
     use iced_x86::{Formatter, IntelFormatter};

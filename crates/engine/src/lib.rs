@@ -3,6 +3,7 @@
 //! - [`arena`]: executable memory, written through another mapping.
 //! - [`cache`]: which translation belongs to which guest code, and which links lead to it.
 //! - [`enter`]: the way into generated code and the stubs that it calls.
+//! - [`dump`] and [`perfmap`]: translations shown to people and to perf.
 //! - [`options`]: what can be chosen and switched off.
 //! - [`run`]: the dispatcher.
 //! - [`verify`]: each block in both engines, compared.
@@ -14,18 +15,22 @@
 pub mod arena;
 #[cfg(target_arch = "x86_64")]
 pub mod cache;
-#[cfg(target_arch = "x86_64")]
-mod dump;
+pub mod dump;
 #[cfg(target_arch = "x86_64")]
 pub mod enter;
 pub mod options;
+pub mod perfmap;
 #[cfg(target_arch = "x86_64")]
 pub mod run;
+#[cfg(target_arch = "x86_64")]
+mod show;
 pub mod stats;
 #[cfg(target_arch = "x86_64")]
 pub mod verify;
 
+pub use dump::Dump;
 pub use options::{Options, SWITCHES, Switch};
+pub use perfmap::Symbols;
 #[cfg(target_arch = "x86_64")]
 pub use run::Engine;
 pub use stats::{EngineStats, Report};
@@ -33,6 +38,13 @@ pub use stats::{EngineStats, Report};
 /// Host trouble of the engine.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A file for people cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        path: std::path::PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     /// The host gives no executable memory.
     #[error("the host cannot map {bytes} bytes of memory for translated code")]
     Map {

@@ -1,5 +1,9 @@
 //! How the engine works: its options, and the optimisations that can be switched off by name.
 
+use crate::dump::Dump;
+use crate::perfmap::Symbols;
+use std::sync::Arc;
+
 /// How the engine works.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -25,6 +29,12 @@ pub struct Options {
     pub verify: bool,
     /// A wrong rule, to see that it is found: ADD of two registers takes the carry.
     pub sabotage: bool,
+    /// Blocks are shown as they are translated.
+    pub dump: Option<Dump>,
+    /// perf(1) is told the names of translated code, in `/tmp/perf-PID.map`.
+    pub perf_map: bool,
+    /// Names for guest addresses.
+    pub symbols: Option<Arc<Symbols>>,
 }
 
 impl Default for Options {
@@ -41,6 +51,9 @@ impl Default for Options {
             block: 64,
             verify: false,
             sabotage: false,
+            dump: None,
+            perf_map: false,
+            symbols: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::arena::Arena;
 use crate::cache::{Cache, Key};
+use crate::show::{Shows, Translated};
 use crate::stats::EngineStats;
 use crate::verify::{Difference, Verify, acts_outside};
 use crate::{Error, Options, enter};
@@ -40,11 +41,14 @@ pub(crate) enum End {
 pub struct Engine {
     cache: Cache,
     writer: Baseline<X64>,
-    options: Options,
+    pub(crate) options: Options,
     pub stats: EngineStats,
     pub(crate) verify: Verify,
     /// What `--verify` found.
     pub difference: Option<Difference>,
+    pub(crate) shows: Shows,
+    /// What went wrong with them.
+    pub trouble: Option<Error>,
 }
 
 impl Engine {
@@ -54,6 +58,7 @@ impl Engine {
         options.chain &= !options.verify;
         options.jump_cache &= !options.verify;
         let arena = Arena::new(options.code_cache)?;
+        let shows = Shows::new(&options)?;
         let mut writer = Baseline::new();
         (writer.host_fp, writer.host_vectors) = (options.fp, options.simd);
         Ok(Self {
@@ -63,6 +68,8 @@ impl Engine {
             stats: EngineStats::default(),
             verify: Verify::default(),
             difference: None,
+            shows,
+            trouble: None,
         })
     }
 
@@ -90,7 +97,7 @@ impl Engine {
                         self.enter(cpu, entry)
                     };
                     pending = link;
-                    if self.difference.is_some() {
+                    if self.difference.is_some() || self.trouble.is_some() {
                         break;
                     }
                     match end {
@@ -105,6 +112,7 @@ impl Engine {
                 Err(f) => cpu.deliver(Event::Exception(f)),
             }
         }
+        self.flush_shows();
         (self.stats.cache_used, self.stats.cache_size) = {
             let (used, size) = self.cache.arena.used();
             (used as u64, size as u64)
@@ -224,16 +232,20 @@ impl Engine {
             .take_while(|s| !(self.options.verify && acts_outside(s.insn.code)))
             .map(|s| s.insn)
             .collect();
-        if self.options.sabotage {
-            insns.iter_mut().for_each(sabotage);
-        }
         if insns.is_empty() {
             return Ok(None);
         }
-        let mut entry = None;
+        let (mut entry, mut made) = (None, None);
         while entry.is_none() && !insns.is_empty() {
             let start = key.addr.offset() as u32;
-            let block = match self.writer.translate(key.mode, start, &insns) {
+            let wrong: Vec<_>;
+            let given = if self.options.sabotage {
+                wrong = insns.iter().map(sabotage).collect();
+                &wrong
+            } else {
+                &insns
+            };
+            let block = match self.writer.translate(key.mode, start, given) {
                 Ok(b) => b,
                 Err(TooWide(n)) => {
                     insns.truncate(n);
@@ -241,16 +253,13 @@ impl Engine {
                 }
             };
             entry = self.cache.insert(key, &block);
-            if let Some(e) = entry {
-                if self.options.verify {
-                    let steps = &run.steps[..block.instructions as usize];
-                    self.verify.steps.insert(e, steps.into());
-                }
+            if entry.is_some() {
                 let s = &mut self.stats;
                 s.translations += 1;
                 s.guest_instructions += u64::from(block.instructions);
                 s.guest_bytes += u64::from(block.bytes);
                 s.host_bytes += block.code.len() as u64;
+                made = Some((block.instructions, block.code.len(), block.marks.to_vec()));
                 break;
             }
             if self.cache.is_empty() {
@@ -263,6 +272,20 @@ impl Engine {
             self.stats.flushes += 1;
         }
         self.stats.translation_ns += start.elapsed_ns();
+        if let (Some(entry), Some((count, len, marks))) = (entry, made)
+            && (self.options.verify || self.shows.any())
+        {
+            let at = self.cache.arena.offset(entry).unwrap_or(0);
+            let t = Translated {
+                linear,
+                addr: key.addr.0,
+                insns: &insns[..count as usize],
+                host: self.cache.arena.bytes(at, len),
+                entry,
+                marks,
+            };
+            self.show(cpu, &t);
+        }
         Ok(entry)
     }
 
@@ -327,13 +350,14 @@ impl Engine {
 }
 
 /// The wrong rule of [`Options::sabotage`].
-fn sabotage(i: &mut decode::Insn) {
+fn sabotage(i: &decode::Insn) -> decode::Insn {
     use decode::Code::*;
-    i.code = match i.code {
+    let code = match i.code {
         Add_rm32_r32 => Adc_rm32_r32,
         Add_rm64_r64 => Adc_rm64_r64,
         other => other,
     };
+    decode::Insn { code, ..*i }
 }
 
 /// Whether the one-pass writer serves this mode: 64-bit code, and 32-bit code without a limit to check.

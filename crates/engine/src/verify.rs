@@ -394,12 +394,8 @@ impl Report<'_> {
             "  block at {:#x}, mode {:#x}",
             self.before.rip, self.before.mode.0
         ));
-        for l in dump::guest(
-            cpu,
-            self.before.mode,
-            self.before.rip,
-            self.steps.iter().map(|s| s.insn),
-        ) {
+        let insns: Vec<_> = self.steps.iter().map(|s| s.insn).collect();
+        for l in dump::guest(cpu, self.before.mode, self.before.rip, &insns) {
             line(format!("    {l}"));
         }
         let [done, retired] = self.counts;

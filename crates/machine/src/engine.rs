@@ -66,6 +66,15 @@ impl Engine {
         }
     }
 
+    /// Host trouble that stopped the run.
+    pub(crate) fn take_trouble(&mut self) -> Option<::engine::Error> {
+        match self {
+            Self::Eval => None,
+            #[cfg(target_arch = "x86_64")]
+            Self::Jit(e) => e.trouble.take(),
+        }
+    }
+
     pub(crate) fn stats(&self) -> Option<&::engine::EngineStats> {
         match self {
             Self::Eval => None,

@@ -67,9 +67,10 @@ impl Error {
             | Self::TooLarge { .. }
             | Self::EmptyInitrd { .. }
             | Self::Kernel { .. }
-            | Self::Memory { .. } => Blame::Arguments,
+            | Self::Memory { .. }
+            | Self::Engine(::engine::Error::Write { .. }) => Blame::Arguments,
             Self::Read { .. }
-            | Self::Engine(_)
+            | Self::Engine(::engine::Error::Map { .. })
             | Self::Wiring(_)
             | Self::Load(_)
             | Self::Thread(_)

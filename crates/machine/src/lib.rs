@@ -18,7 +18,8 @@ mod serial;
 mod ticker;
 
 pub use ::engine::{
-    Options as JitOptions, Report as EngineReport, SWITCHES as JIT_SWITCHES, Switch as JitSwitch,
+    Dump as JitDump, Options as JitOptions, Report as EngineReport, SWITCHES as JIT_SWITCHES,
+    Switch as JitSwitch, Symbols,
 };
 pub use bus::{ResetSource, StopReason, StopRequest};
 pub use config::{Config, DebugExit, OnReset, cpu_models};

@@ -101,6 +101,9 @@ impl Machine {
         let ticker = Ticker::start(self.bus.clone(), self.wake.clone())?;
         let reason = loop {
             self.engine.run(&mut self.cpu);
+            if let Some(e) = self.engine.take_trouble() {
+                return Err(Error::Engine(e));
+            }
             if let Some(text) = self.engine.take_difference() {
                 return Err(Error::Difference(text));
             }
