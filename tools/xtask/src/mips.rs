@@ -1,10 +1,12 @@
 //! `cargo xtask mips`: guest instructions a second of CPU time, workload by workload.
 //!
-//! Each workload runs in a boot of its own; instructions and CPU time (all threads, user and system) of a boot that runs none are taken
-//! off. The guest is any Linux whose init runs what `work=NAME:SIZE` on the kernel's command line names, prints `BENCH NAME ...` for it,
-//! and resets.
+//! Each workload runs in a boot of its own. Its CPU time (all threads) is that between its lines `START NAME` and `BENCH NAME ...`; its
+//! instructions are those of the run less those of a boot without work, whose count moves by a percent with the timer's ticks: let a
+//! workload have some hundred millions. The guest is any Linux whose init runs what `work=NAME:SIZE` on the kernel's command line names,
+//! prints these lines, and resets.
 
 use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -27,14 +29,11 @@ pub struct Args {
     /// File with a workload and its size a line, to measure as well
     #[arg(long)]
     sizes: Option<PathBuf>,
-    /// Boots without work, whose median is taken off
-    #[arg(long, default_value_t = 3)]
-    boots: usize,
     /// Workloads, as `NAME` or `NAME:SIZE`
     works: Vec<String>,
 }
 
-/// What a run cost.
+/// All instructions of a run, and the CPU seconds of its workload; of the whole run if it has none.
 #[derive(Clone, Copy)]
 struct Cost {
     instructions: f64,
@@ -44,13 +43,6 @@ struct Cost {
 impl Cost {
     fn mips(self) -> f64 {
         self.instructions / self.seconds / 1e6
-    }
-
-    fn less(self, other: Cost) -> Cost {
-        Cost {
-            instructions: self.instructions - other.instructions,
-            seconds: self.seconds - other.seconds,
-        }
     }
 }
 
@@ -63,19 +55,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if let Some(file) = &args.sizes {
         works.extend(sizes(file)?);
     }
-    let mut boots = Vec::new();
-    for _ in 0..args.boots.max(1) {
-        boots.push(cost(args, &ferry, "none")?);
-    }
-    boots.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
-    let boot = boots[boots.len() / 2];
+    let boot = cost(args, &ferry, "none")?;
     println!(
         "{:<16} {:>12} {:>8} {:>8}",
         "workload", "M instr.", "CPU s", "MIPS"
     );
     print("(boot)", boot);
     for work in &works {
-        print(work, cost(args, &ferry, work)?.less(boot));
+        let mut cost = cost(args, &ferry, work)?;
+        cost.instructions -= boot.instructions;
+        print(work, cost);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -117,24 +106,39 @@ fn cost(args: &Args, ferry: &Path, work: &str) -> Result<Cost> {
     command
         .arg("--append")
         .arg(format!("console=ttyS0 reboot=t panic=-1 quiet work={work}"));
-    let before = children_seconds()?;
-    let output = command
+    let mut child = command
         .stdin(Stdio::null())
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .with_context(|| format!("cannot start {}", ferry.display()))?;
-    let seconds = children_seconds()? - before;
-    let (said, printed) = (
-        String::from_utf8_lossy(&output.stderr),
-        String::from_utf8_lossy(&output.stdout),
-    );
     let name = work.split(':').next().unwrap_or(work);
-    let done = name == "none" || printed.contains(&format!("BENCH {name} "));
-    if !output.status.success() || !done {
+    let (start, end) = match name {
+        "none" => (None, "INIT-DONE".to_owned()),
+        name => (Some(format!("START {name}")), format!("BENCH {name} ")),
+    };
+    let (mut from, mut seconds, mut printed) = (0.0, None, String::new());
+    for line in BufReader::new(child.stdout.take().context("no output")?).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        if start
+            .as_ref()
+            .is_some_and(|start| line.trim_end().ends_with(start))
+        {
+            from = cpu_seconds(child.id())?;
+        }
+        if line.contains(&end) {
+            seconds = Some(cpu_seconds(child.id())? - from);
+        }
+        printed.push_str(&line);
+    }
+    let output = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let (true, Some(seconds)) = (output.status.success(), seconds) else {
         bail!(
             "{work} did not end well ({}): {printed}{said}",
             output.status
         );
-    }
+    };
     let stats = said.lines().find(|line| line.starts_with('{'));
     let stats: serde_json::Value =
         serde_json::from_str(stats.context("ferry printed no counters")?)?;
@@ -147,15 +151,14 @@ fn cost(args: &Args, ferry: &Path, work: &str) -> Result<Cost> {
     })
 }
 
-/// CPU time of the children that ended: proc(5), stat, fields 16 and 17, in ticks of 10 ms.
-fn children_seconds() -> Result<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat").context("there is no /proc")?;
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: Option<f64> = fields
-        .split_whitespace()
-        .skip(13)
-        .take(2)
-        .map(|field| field.parse::<f64>().ok())
-        .sum();
-    Ok(ticks.context("cannot read /proc/self/stat")? / 100.0)
+/// CPU time of all threads of a process that runs: the first number of each thread's schedstat, in nanoseconds.
+fn cpu_seconds(pid: u32) -> Result<f64> {
+    let mut sum = 0.0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
+        // A thread may end in between.
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+        let ns = text.split_whitespace().next().and_then(|n| n.parse().ok());
+        sum += ns.unwrap_or(0.0);
+    }
+    Ok(sum / 1e9)
 }
