@@ -5,12 +5,13 @@
 //! written through and the retired instructions counted.
 
 use crate::host::{Cond, Fixup, HostAssembler, Label, Reg, Size, Src};
+use crate::loops::{Moves, Top};
 use crate::values::{Place, Spot, Val, Values};
 use crate::x87::{Known, X87Call};
 use arch::{Fault, Mode, Size as ModeSize};
 use cpu::native::{Stubs, exit, offset, site};
 use decode::Insn;
-use semantics::emit::{Cc, Flags};
+use semantics::emit::{Cc, CcOp, Flags, OpSize};
 use semantics::fp::{FpFormat, FpOp, Relation};
 use semantics::table::{self, Helper};
 use semantics::vector::VecOp;
@@ -23,6 +24,22 @@ pub(crate) enum Deferred {
     Unknown,
     /// Known; `stored` if the `Cpu` has them too.
     Known { flags: Flags<Val>, stored: bool },
+}
+
+impl Deferred {
+    /// Anything will do: nobody sees them before they change.
+    pub const UNSEEN: Self = Self::Known {
+        flags: Flags {
+            cc: Cc {
+                op: CcOp::Bits,
+                size: OpSize::B64,
+            },
+            res: Val::Imm(0),
+            src: Val::Imm(0),
+            dst: Val::Imm(0),
+        },
+        stored: true,
+    };
 }
 
 /// What a cold path stores before it leaves or calls.
@@ -61,7 +78,11 @@ enum ColdKind {
     /// Loads the host's x87, then back.
     X87Load { back: Label },
     /// Leaves to `target`, counting `count`.
-    Branch { target: Near, count: u32 },
+    Branch {
+        target: Near,
+        count: u32,
+        moves: Moves,
+    },
     /// The attention word asks: RIP becomes the target.
     Attend { target: Target },
     /// A link slot that leads nowhere yet.
@@ -140,17 +161,25 @@ pub struct Baseline<A: HostAssembler> {
     done: u32,
     /// What is known of the x87.
     pub(crate) x87: Known,
-    /// Scratch vectors of this instruction in use.
-    pub(crate) vectors: u8,
     /// Address, addend and bytes of memory that this instruction may write without another probe.
     pub(crate) writable: Option<(Val, Val, u32)>,
     /// The branch target that this instruction has checked.
     pub(crate) checked: Option<Val>,
+    /// Blocks that lead to their own start keep guest registers in host registers.
+    pub loops: bool,
+    /// The top of the loop that the block is, if it is one.
+    pub(crate) top: Option<Top>,
     /// This path of the block has ended.
     ended: bool,
     /// Floating point may run on the host's unit, and so may vectors; else functions compute it.
     pub host_fp: bool,
     pub host_vectors: bool,
+    /// Flags that nobody can see are not worked out.
+    pub drop_flags: bool,
+    /// The flags that each instruction leaves are dead.
+    dead: Vec<bool>,
+    /// Those of the instruction under construction are.
+    pub(crate) unseen: bool,
 }
 
 /// The instruction of this number is not for the one-pass writer.
@@ -179,12 +208,16 @@ impl<A: HostAssembler> Baseline<A> {
             len: 0,
             done: 0,
             x87: Known::default(),
-            vectors: 0,
             writable: None,
             checked: None,
+            loops: true,
+            drop_flags: true,
+            top: None,
             ended: false,
             host_fp: true,
             host_vectors: true,
+            dead: Vec::new(),
+            unseen: false,
         }
     }
 
@@ -206,12 +239,14 @@ impl<A: HostAssembler> Baseline<A> {
         self.done = 0;
         self.x87 = Known::default();
         self.ended = false;
+        decode::status::dead_flags(insns, &mut self.dead);
+        self.open_loop(insns, start);
         for (n, i) in insns.iter().enumerate() {
-            self.vectors = 0;
             self.writable = None;
             self.checked = None;
             self.len = i.len;
             self.marks.push(self.v.asm.position() as u32);
+            self.unseen = self.drop_flags && self.dead.get(n).copied().unwrap_or(false);
             match table::row::<Self>(i.code) {
                 Some(row) => {
                     if (row.body)(self, i).is_err() {
@@ -263,6 +298,12 @@ impl<A: HostAssembler> Baseline<A> {
     /// The site of the instruction under construction for slow paths.
     pub(crate) fn site(&self, extra: u64) -> u64 {
         site::pack(self.at, self.done, extra)
+    }
+
+    /// The same for a stub that preserves registers: vector registers only if there is something in them.
+    fn access_site(&self, extra: u64) -> u64 {
+        let vectors = if self.v.x.live() { site::VECTORS } else { 0 };
+        self.site(extra) | vectors
     }
 
     fn snapshot(&self) -> Option<Snapshot> {
@@ -388,7 +429,7 @@ impl<A: HostAssembler> Baseline<A> {
 
     /// The cold path of a slow load into `d` that comes back to `back`.
     pub(crate) fn plan_load(&mut self, extra: u64, addr: Val, d: Reg, back: Label) -> Label {
-        let (site, addr) = (self.site(extra), self.v.place(addr));
+        let (site, addr) = (self.access_site(extra), self.v.place(addr));
         self.plan(ColdKind::Load {
             site,
             addr,
@@ -399,7 +440,11 @@ impl<A: HostAssembler> Baseline<A> {
 
     /// The cold path of a slow store.
     pub(crate) fn plan_store(&mut self, extra: u64, addr: Val, value: Val, back: Label) -> Label {
-        let (site, addr, value) = (self.site(extra), self.v.place(addr), self.v.place(value));
+        let (site, addr, value) = (
+            self.access_site(extra),
+            self.v.place(addr),
+            self.v.place(value),
+        );
         self.plan(ColdKind::Store {
             site,
             addr,
@@ -447,15 +492,29 @@ impl<A: HostAssembler> Baseline<A> {
     /// A side exit: goes to `target` if the host's flags say `c`.
     pub(crate) fn branch_if(&mut self, c: Cond, target: Near) {
         let count = self.done + 1;
-        let l = self.plan(ColdKind::Branch { target, count });
+        let moves = self.moves_to(target);
+        let l = self.plan(ColdKind::Branch {
+            target,
+            count,
+            moves,
+        });
         self.v.asm.jump_if(c, l);
     }
 
     /// Ends the path at `target` with `count` instructions retired.
     pub(crate) fn exit_to(&mut self, target: Near, count: u32) {
         self.store_flags();
-        self.link(target, count);
+        let moves = self.moves_to(target);
+        self.link(target, count, moves);
         self.ended = true;
+    }
+
+    /// The moves that lead to `target`, if that is the top of this loop.
+    fn moves_to(&self, target: Near) -> Moves {
+        match self.top_at(target.distance) {
+            Some(_) => self.loop_moves(),
+            None => Moves::default(),
+        }
     }
 
     /// The number of this instruction, counted.
@@ -463,7 +522,7 @@ impl<A: HostAssembler> Baseline<A> {
         self.done + 1
     }
 
-    fn link(&mut self, near: Near, count: u32) {
+    fn link(&mut self, near: Near, count: u32, moves: Moves) {
         let target = near.distance;
         self.v.asm.count(count as i32);
         let local = (0..0x1000).contains(&target) && !near.narrow;
@@ -484,6 +543,9 @@ impl<A: HostAssembler> Baseline<A> {
                     target: Target::Page(target),
                 },
             });
+            if let Some(top) = self.top_at(target) {
+                return self.go_back(&moves, top, entry);
+            }
             self.v.asm.check_attention(A::POOL[0], entry);
         }
         let slot = self.cell(Cell::Link {
@@ -603,7 +665,11 @@ impl<A: HostAssembler> Baseline<A> {
                 self.v.asm.call_cpu(stub(offset_of!(Stubs, x87)));
                 self.v.asm.jump(back);
             }
-            ColdKind::Branch { target, count } => self.link(target, count),
+            ColdKind::Branch {
+                target,
+                count,
+                moves,
+            } => self.link(target, count, moves),
             ColdKind::Attend { target } => {
                 match target {
                     Target::Page(t) => self.page_plus(rax, t),

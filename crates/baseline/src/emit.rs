@@ -3,7 +3,7 @@
 use crate::block::{Baseline, Cell, Deferred, Ended, FpCall, Near, inputs, stub};
 use crate::host::{Alu, Cond, HostAssembler, Label, Reg, Shift, Size, Src};
 use crate::values::{Bool, HostFlags, Lazy, Test, Val};
-use crate::vector::Vector;
+use crate::vectors::Vector;
 use crate::x87::Known;
 use arch::{Fault, Mode, Seg, Size as ModeSize};
 use cpu::native::{Stubs, offset};
@@ -329,7 +329,12 @@ impl<A: HostAssembler> Emit for Baseline<A> {
         t(self.shift::<W>(Shift::Shl, a.0, n.0))
     }
     fn shr<W: Width>(&mut self, a: Typed<W>, n: Typed<W>) -> Typed<W> {
-        let a = self.v.clean(a.0, W::BITS);
+        // The host's 32-bit shift does not see the upper half.
+        let a = if W::BITS < 32 {
+            self.v.clean(a.0, W::BITS)
+        } else {
+            a.0
+        };
         t(self.shift::<W>(Shift::Shr, a, n.0))
     }
     fn sar<W: Width>(&mut self, a: Typed<W>, n: Typed<W>) -> Typed<W> {
@@ -440,6 +445,9 @@ impl<A: HostAssembler> Emit for Baseline<A> {
         let c = self.v.clean(v.0, F::BITS);
         self.v.unlock();
         t(c)
+    }
+    fn loose<F: Width, T: Width>(&mut self, v: Typed<F>) -> Typed<T> {
+        t(v.0)
     }
     fn sext<F: Width, T: Width>(&mut self, v: Typed<F>) -> Typed<T> {
         if let Val::Imm(i) = v.0 {
@@ -614,6 +622,7 @@ impl<A: HostAssembler> Emit for Baseline<A> {
     fn flags(&mut self) -> Flags<Typed<W64>> {
         if let Deferred::Unknown = self.deferred {
             // The stub keeps all registers.
+            self.v.empty_vector_regs();
             self.v.asm.call_cpu(stub(offset_of!(Stubs, flags)));
             self.v.host = None;
             let src = self.get(Size::B64, offset::SRC);
@@ -652,7 +661,14 @@ impl<A: HostAssembler> Emit for Baseline<A> {
             }
         }
     }
+    fn flags_wanted(&self) -> bool {
+        !self.unseen
+    }
     fn set_flags(&mut self, f: Flags<Typed<W64>>) {
+        if self.unseen {
+            self.deferred = Deferred::UNSEEN;
+            return;
+        }
         let flags = Flags {
             cc: f.cc,
             res: f.res.0,
@@ -975,21 +991,22 @@ impl<A: HostAssembler> Emit for Baseline<A> {
     }
 
     fn xmm(&mut self, r: u8) -> Vector {
-        Vector::of_xmm(r)
+        self.v.vector_home(usize::from(r & 15))
     }
     fn set_xmm(&mut self, r: u8, v: Vector) {
-        self.copy_vector(Vector::of_xmm(r), v);
+        self.v.set_vector_home(usize::from(r & 15), v);
+        self.v.unlock();
     }
     fn mm(&mut self, r: u8) -> Vector {
         let v = self.get(
             Size::B64,
             offset::MM + usize::from(r & 7) * size_of::<softfloat::F80>(),
         );
-        self.vector_from(v)
+        self.vector_from(v, Size::B64)
     }
     fn set_mm(&mut self, r: u8, v: Vector) {
         let to = offset::MM + usize::from(r & 7) * size_of::<softfloat::F80>();
-        let low = self.get(Size::B64, v.offset());
+        let low = self.vector_lane(v, 0, Size::B64);
         self.put(Size::B64, to + offset_of!(softfloat::F80, significand), low);
         self.put(
             Size::B16,
@@ -1012,21 +1029,13 @@ impl<A: HostAssembler> Emit for Baseline<A> {
         Ok(())
     }
     fn vec_from<W: Width>(&mut self, v: Typed<W>) -> Vector {
-        let v = self.v.clean(v.0, W::BITS);
-        self.vector_from(v)
+        self.vector_from(v.0, size::<W>())
     }
     fn vec_lane<W: Width>(&mut self, v: Vector, n: u32) -> Typed<W> {
-        t(self.get(size::<W>(), v.offset() + (n * W::BYTES) as usize % 16))
+        t(self.vector_lane(v, n & (16 / W::BYTES - 1), size::<W>()))
     }
     fn vec_with_lane<W: Width>(&mut self, v: Vector, n: u32, lane: Typed<W>) -> Vector {
-        let new = self.scratch_vector();
-        self.copy_vector(new, v);
-        self.put(
-            size::<W>(),
-            new.offset() + (n * W::BYTES) as usize % 16,
-            lane.0,
-        );
-        new
+        self.vector_with_lane(v, n & (16 / W::BYTES - 1), lane.0, size::<W>())
     }
     fn vec(&mut self, op: VecOp, a: Vector, b: Vector) -> Vector {
         self.vector_operation(op, a, b)
@@ -1041,8 +1050,7 @@ impl<A: HostAssembler> Emit for Baseline<A> {
     ) -> Typed<W32> {
         self.put(Size::B32, offset::VALUE, a_len.0);
         self.put(Size::B32, offset::VALUE + 8, b_len.0);
-        self.call_fp(FpCall::Strings(imm), a, b);
-        t(self.get(Size::B32, offset::VALUE))
+        t(self.call_fp(FpCall::Strings(imm), a, b).1)
     }
     fn fp(
         &mut self,
@@ -1052,7 +1060,7 @@ impl<A: HostAssembler> Emit for Baseline<A> {
         a: Vector,
         b: Vector,
     ) -> Result<Vector, Ended> {
-        Ok(self.call_fp(FpCall::Compute(op, format, lanes), a, b))
+        Ok(self.call_fp(FpCall::Compute(op, format, lanes), a, b).0)
     }
     fn fp_compare(
         &mut self,
@@ -1060,14 +1068,8 @@ impl<A: HostAssembler> Emit for Baseline<A> {
         format: FpFormat,
         a: Vector,
         b: Vector,
-    ) -> Result<(Bool, Bool, Bool), Ended> {
-        self.call_fp(FpCall::Compare(relation, format), a, b);
-        let bits = t::<W64>(self.get(Size::B64, offset::VALUE));
-        let u = self.bit(bits, A::UNORDERED);
-        let (below, equal) = (self.bit(bits, A::BELOW), self.bit(bits, A::EQUAL));
-        let ordered = self.negate(u);
-        let (l, e) = (self.both(below, ordered), self.both(equal, ordered));
-        Ok((u, l, e))
+    ) -> Result<Typed<W64>, Ended> {
+        Ok(t(self.call_fp(FpCall::Compare(relation, format), a, b).1))
     }
     fn x87(&mut self, step: Step, v: Typed<W64>, high: Typed<W16>) -> Result<(), Ended> {
         self.x87_step(step, v.0, high.0)

@@ -28,6 +28,15 @@ impl Size {
             _ => Self::B64,
         }
     }
+    /// Its bits.
+    pub fn bits(self) -> u32 {
+        match self {
+            Self::B8 => 8,
+            Self::B16 => 16,
+            Self::B32 => 32,
+            Self::B64 => 64,
+        }
+    }
 }
 
 /// Two-operand arithmetic. All but `Add` leave the host's flags of the result.
@@ -101,6 +110,8 @@ pub struct Fixup {
 pub trait HostAssembler: Default {
     /// Registers that values may live in.
     const POOL: &'static [Reg];
+    /// Registers that vectors may live in.
+    const VECTOR_POOL: &'static [Reg];
     /// A variable shift's count must be in this register, where the host has such a rule.
     const SHIFT_COUNT: Option<Reg>;
     /// Wide multiplications and divisions work in these two (low, high), where the host has such a rule.
@@ -206,22 +217,32 @@ pub trait HostAssembler: Default {
     /// Atomic compare and exchange: expects the content of [`HostAssembler::EXPECTED`], leaves there what was found; Eq if it was the same.
     fn compare_exchange(&mut self, size: Size, base: Reg, index: Reg, new: Reg);
 
-    // Vectors: operands are offsets of 16 bytes in the `Cpu`.
-    fn copy_vector(&mut self, to: i32, from: i32);
+    // Vectors.
+    fn move_vector(&mut self, d: Reg, s: Reg);
+    fn zero_vector(&mut self, d: Reg);
+    /// Loads 16 bytes of the `Cpu`.
+    fn load_vector_cpu(&mut self, d: Reg, offset: i32);
+    fn store_vector_cpu(&mut self, offset: i32, s: Reg);
     /// Loads 16 bytes from `base + index`.
-    fn load_vector(&mut self, to: i32, base: Reg, index: Reg);
-    fn store_vector(&mut self, base: Reg, index: Reg, from: i32);
+    fn load_vector(&mut self, d: Reg, base: Reg, index: Reg);
+    fn store_vector(&mut self, base: Reg, index: Reg, s: Reg);
+    /// The low 32 or 64 bits of a general register, zero-extended.
+    fn vector_from(&mut self, size: Size, d: Reg, s: Reg);
+    /// Lane `n` in a general register, zero-extended.
+    fn lane(&mut self, size: Size, d: Reg, s: Reg, n: u8);
+    /// Lane `n` of `d` becomes the low bits of a general register.
+    fn insert_lane(&mut self, size: Size, d: Reg, s: Reg, n: u8);
+    /// The low half of `s`, zero-extended.
+    fn low_half(&mut self, d: Reg, s: Reg);
+    /// The low 32 or 64 bits of `d` become those of `s`.
+    fn merge_low(&mut self, size: Size, d: Reg, s: Reg);
     /// `d ← a op b`; `false` if the host has no short code for it, and nothing was written.
-    fn vector(&mut self, op: semantics::vector::VecOp, d: i32, a: i32, b: i32) -> bool;
-    /// A floating-point word on the host's unit, under the guest's MXCSR with all exceptions masked; a compare leaves its answer in `scratch`,
-    /// in the bits named below. `false` if the host does not do it exactly.
-    fn fp(&mut self, call: crate::block::FpCall, d: i32, a: i32, b: i32, scratch: Reg) -> bool;
+    fn vector(&mut self, op: semantics::vector::VecOp, d: Reg, a: Reg, b: Reg) -> bool;
+    /// A floating-point word on the host's unit, under the guest's MXCSR with all exceptions masked; the answer of a compare is in
+    /// `scratch`, as [`semantics::Emit::fp_compare`] wants it. `false` if the host does not do it exactly.
+    fn fp(&mut self, call: crate::block::FpCall, d: Reg, a: Reg, b: Reg, scratch: Reg) -> bool;
     /// Whether the host has an x87 of the guest's kind.
     const X87: bool = false;
     /// A word of it.
     fn x87(&mut self, _: crate::x87::X87Word) {}
-    /// Bits of a compare's answer: unordered; less or unordered; equal or unordered.
-    const UNORDERED: u32;
-    const BELOW: u32;
-    const EQUAL: u32;
 }

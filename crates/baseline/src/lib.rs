@@ -3,8 +3,10 @@
 pub mod block;
 pub mod emit;
 pub mod host;
+mod loops;
 pub mod values;
-pub mod vector;
+mod vector;
+pub mod vectors;
 pub mod x64;
 mod x64_vector;
 mod x64_x87;

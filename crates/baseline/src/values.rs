@@ -4,6 +4,7 @@
 //! up costs nothing. Comparisons are lazy: they have no host code until somebody asks.
 
 use crate::host::{Cond, HostAssembler, Reg, Size, Src};
+use crate::vectors::{Vector, Vectors};
 use cpu::native::offset;
 
 /// A named value or a constant. Bits above the value's width are not defined unless [`Temp::width`] says so.
@@ -40,6 +41,8 @@ pub enum Lazy {
         index: Option<(Val, u8)>,
         disp: i32,
     },
+    /// A lane of a vector that lives as long as the instruction.
+    Lane(Vector, u8, Size),
 }
 
 /// A value.
@@ -58,6 +61,7 @@ pub struct Temp {
 /// All values of a block, and where they are.
 pub struct Values<A> {
     pub asm: A,
+    pub x: Vectors,
     pub temps: Vec<Temp>,
     pub tests: Vec<Test>,
     /// What each host register holds.
@@ -92,7 +96,7 @@ pub struct HostFlags {
     pub result: Option<Val>,
 }
 
-fn offset_of_gpr(g: usize) -> i32 {
+pub(crate) fn offset_of_gpr(g: usize) -> i32 {
     (offset::GPR + 8 * g) as i32
 }
 
@@ -101,7 +105,7 @@ fn offset_of_spill(s: u8) -> i32 {
 }
 
 /// Where data stood when a slow path was planned.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spot {
     Imm(u64),
     Reg(Reg),
@@ -123,6 +127,7 @@ impl<A: HostAssembler> Values<A> {
     pub fn new() -> Self {
         Self {
             asm: A::default(),
+            x: Vectors::new(),
             temps: Vec::new(),
             tests: Vec::new(),
             regs: [None; 32],
@@ -138,6 +143,7 @@ impl<A: HostAssembler> Values<A> {
     /// Forgets everything: a new block.
     pub fn reset(&mut self) {
         self.asm.reset();
+        self.x.reset();
         self.temps.clear();
         self.tests.clear();
         self.regs = [None; 32];
@@ -168,7 +174,11 @@ impl<A: HostAssembler> Values<A> {
     /// A value that is worked out when it is needed.
     pub fn lazy(&mut self, lazy: Lazy) -> Val {
         let id = self.temps.len() as u32;
-        let width = if matches!(lazy, Lazy::Test(_)) { 1 } else { 64 };
+        let width = match lazy {
+            Lazy::Test(_) => 1,
+            Lazy::Address { .. } => 64,
+            Lazy::Lane(_, _, size) => size.bits(),
+        };
         self.temps.push(Temp {
             reg: None,
             spill: None,
@@ -187,12 +197,22 @@ impl<A: HostAssembler> Values<A> {
             .filter(|l| matches!(l, Lazy::Address { .. }))
     }
 
+    /// The lane that a value stands for, if nobody has asked for it yet.
+    pub fn lane(&self, v: Val) -> Option<(Vector, u8, Size)> {
+        let Val::Temp(id) = v else { return None };
+        match self.temps[id as usize].lazy {
+            Some(Lazy::Lane(v, n, size)) => Some((v, n, size)),
+            _ => None,
+        }
+    }
+
     pub fn lock(&mut self, reg: Reg) {
         self.locked |= 1 << reg;
     }
     /// Ends an operation: its registers may be given up again.
     pub fn unlock(&mut self) {
         self.locked = 0;
+        self.unlock_vectors();
     }
 
     /// The guest register that backs a value up.
@@ -305,6 +325,13 @@ impl<A: HostAssembler> Values<A> {
             let r = match lazy {
                 Lazy::Test(b) => self.materialise(b),
                 Lazy::Address { base, index, disp } => self.work_out_address(base, index, disp),
+                Lazy::Lane(v, n, size) => {
+                    let s = self.vector_reg(v);
+                    let r = self.free_reg();
+                    self.lock(r);
+                    self.asm.lane(size, r, s, n);
+                    r
+                }
             };
             self.temps[id as usize].reg = Some(r);
             self.regs[usize::from(r)] = Some(id);
@@ -552,6 +579,18 @@ impl<A: HostAssembler> Values<A> {
         Val::Temp(id)
     }
 
+    /// Where guest register `g` is now.
+    pub(crate) fn home_spot(&self, g: usize) -> Spot {
+        match self.home[g] {
+            Some(Val::Imm(v)) => Spot::Imm(v),
+            Some(Val::Temp(id)) => match self.temps[id as usize].reg {
+                Some(r) => Spot::Reg(r),
+                None => Spot::Cpu(offset_of_gpr(g)),
+            },
+            None => Spot::Cpu(offset_of_gpr(g)),
+        }
+    }
+
     /// The instruction ends: values that are neither a guest register's nor in `keep` are gone.
     pub fn end_instruction(&mut self, keep: &[Val]) {
         self.unlock();
@@ -578,6 +617,7 @@ impl<A: HostAssembler> Values<A> {
             spills |= self.temps[id as usize].spill.map_or(0, |s| 1 << s);
         }
         self.spills = spills;
+        self.end_vectors();
         self.now += 1;
     }
 
@@ -602,7 +642,7 @@ impl<A: HostAssembler> Values<A> {
                     self.keep(v, kept);
                 }
             }
-            None => {}
+            Some(Lazy::Lane(..)) | None => {}
         }
     }
 
@@ -644,7 +684,7 @@ impl<A: HostAssembler> Values<A> {
             |s: &Self, v: Val| matches!(v, Val::Temp(id) if s.temps[id as usize].lazy.is_some());
         match self.temps[id as usize].lazy {
             None => {}
-            Some(Lazy::Address { .. }) => {
+            Some(Lazy::Address { .. } | Lazy::Lane(..)) => {
                 self.reg(v);
             }
             Some(Lazy::Test(b)) => {
@@ -668,6 +708,7 @@ impl<A: HostAssembler> Values<A> {
                 self.evict(r);
             }
         }
+        self.empty_vector_regs();
         self.unlock();
     }
 
@@ -685,6 +726,7 @@ impl<A: HostAssembler> Values<A> {
                 self.unlock();
             }
         }
+        self.back_up_vectors();
     }
 
     /// After a join or a call that may have changed guest registers: nothing is known of them, and no register holds anything.
@@ -697,6 +739,7 @@ impl<A: HostAssembler> Values<A> {
                 self.temps[id as usize].reg = None;
             }
         }
+        self.forget_vectors();
         self.host = None;
         self.unlock();
     }

@@ -160,6 +160,7 @@ impl X64 {
 impl HostAssembler for X64 {
     // All but RSP, the Cpu pointer, the TLB's base and the counter.
     const POOL: &'static [Reg] = &[0, 3, 6, 8, 9, 10, 11, 12, 13, 5, 2, 1];
+    const VECTOR_POOL: &'static [Reg] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
     const SHIFT_COUNT: Option<Reg> = Some(RCX);
     const WIDE: Option<(Reg, Reg)> = Some((RAX, RDX));
     const EXPECTED: Option<Reg> = Some(RAX);
@@ -529,33 +530,65 @@ impl HostAssembler for X64 {
         put!(self, jmpq_m(field(std::mem::offset_of!(JumpEntry, entry))));
     }
 
-    fn copy_vector(&mut self, to: i32, from: i32) {
-        self.vector_load(0, from);
-        self.vector_store(to, 0);
+    fn move_vector(&mut self, d: Reg, s: Reg) {
+        put!(self, movaps_a(d, s));
     }
-    fn load_vector(&mut self, to: i32, base: Reg, index: Reg) {
-        put!(
-            self,
-            movups_a(0, asm::XmmMem::Mem(indexed(base, index, 0, 0)))
-        );
-        self.vector_store(to, 0);
+    fn zero_vector(&mut self, d: Reg) {
+        put!(self, xorps_a(d, d));
     }
-    fn store_vector(&mut self, base: Reg, index: Reg, from: i32) {
-        self.vector_load(0, from);
-        put!(
-            self,
-            movups_b(asm::XmmMem::Mem(indexed(base, index, 0, 0)), 0)
-        );
+    fn load_vector_cpu(&mut self, d: Reg, offset: i32) {
+        put!(self, movups_a(d, asm::XmmMem::Mem(at(CPU, offset))));
     }
-    fn vector(&mut self, op: VecOp, d: i32, a: i32, b: i32) -> bool {
+    fn store_vector_cpu(&mut self, offset: i32, s: Reg) {
+        put!(self, movups_b(asm::XmmMem::Mem(at(CPU, offset)), s));
+    }
+    fn load_vector(&mut self, d: Reg, base: Reg, index: Reg) {
+        let m = asm::XmmMem::Mem(indexed(base, index, 0, 0));
+        put!(self, movups_a(d, m));
+    }
+    fn store_vector(&mut self, base: Reg, index: Reg, s: Reg) {
+        let m = asm::XmmMem::Mem(indexed(base, index, 0, 0));
+        put!(self, movups_b(m, s));
+    }
+    fn vector_from(&mut self, size: Size, d: Reg, s: Reg) {
+        sized!(self, size, movd_a, movq_a(d, s));
+    }
+    fn lane(&mut self, size: Size, d: Reg, s: Reg, n: u8) {
+        match (size, n) {
+            (Size::B64, 0) => put!(self, movq_b(d, s)),
+            (Size::B32, 0) => put!(self, movd_b(d, s)),
+            (Size::B64, _) => put!(self, pextrq_a(d, s, n)),
+            (Size::B32, _) => put!(self, pextrd_a(d, s, n)),
+            (Size::B16, _) => put!(self, pextrw_a(d, s, n)),
+            (Size::B8, _) => put!(self, pextrb_a(d, s, n)),
+        }
+    }
+    fn insert_lane(&mut self, size: Size, d: Reg, s: Reg, n: u8) {
+        by_size!(self, size, pinsrb_a, pinsrw_a, pinsrd_a, pinsrq_a(d, s, n));
+    }
+    fn low_half(&mut self, d: Reg, s: Reg) {
+        // MOVQ xmm, xmm: Cranelift has no use for it.
+        self.bytes(&[
+            0xf3,
+            0x40 | d >> 3 << 2 | s >> 3,
+            0x0f,
+            0x7e,
+            0xc0 | (d & 7) << 3 | s & 7,
+        ]);
+    }
+    fn merge_low(&mut self, size: Size, d: Reg, s: Reg) {
+        if size == Size::B64 {
+            put!(self, movsd_a_r(d, s));
+        } else {
+            put!(self, movss_a_r(d, s));
+        }
+    }
+    fn vector(&mut self, op: VecOp, d: Reg, a: Reg, b: Reg) -> bool {
         crate::x64_vector::vector(self, op, d, a, b)
     }
-    fn fp(&mut self, call: FpCall, d: i32, a: i32, b: i32, scratch: Reg) -> bool {
+    fn fp(&mut self, call: FpCall, d: Reg, a: Reg, b: Reg, scratch: Reg) -> bool {
         crate::x64_vector::fp(self, call, d, a, b, scratch)
     }
-    const UNORDERED: u32 = 2;
-    const BELOW: u32 = 0;
-    const EQUAL: u32 = 6;
 
     fn exchange_add(&mut self, size: Size, base: Reg, index: Reg, d: Reg) {
         let m = indexed(base, index, 0, 0);
@@ -596,13 +629,17 @@ impl X64 {
         self.code.0.truncate(mark);
     }
 
-    /// COMISS or COMISD of XMM0 with a field of the `Cpu`.
-    pub(crate) fn comis(&mut self, double: bool, o: i32) {
+    /// COMISS or COMISD.
+    pub(crate) fn comis(&mut self, double: bool, a: Reg, b: Reg) {
         if double {
             self.bytes(&[0x66]);
         }
-        self.bytes(&[0x0f, 0x2f, 0x80 | CPU]);
-        self.code.put4(o as u32);
+        self.bytes(&[
+            0x40 | a >> 3 << 2 | b >> 3,
+            0x0f,
+            0x2f,
+            0xc0 | (a & 7) << 3 | b & 7,
+        ]);
     }
 
     /// The host's flags as a number.
@@ -610,14 +647,6 @@ impl X64 {
         // PUSHFQ.
         self.bytes(&[0x9c]);
         put!(self, popq_o(d));
-    }
-
-    fn vector_load(&mut self, x: Reg, o: i32) {
-        put!(self, movups_a(x, asm::XmmMem::Mem(at(CPU, o))));
-    }
-
-    fn vector_store(&mut self, o: i32, x: Reg) {
-        put!(self, movups_b(asm::XmmMem::Mem(at(CPU, o)), x));
     }
 
     fn alu_imm(&mut self, op: Alu, size: Size, d: Reg, v: i32) {

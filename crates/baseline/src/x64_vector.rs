@@ -1,18 +1,14 @@
 //! The x86-64 host's vector words: each [`VecOp`] that has an SSE instruction, and floating point on the host's own unit.
 //!
-//! Operands stand in the `Cpu`, aligned to 16 bytes, and XMM0 and XMM1 are scratch. Generated code runs with the guest's rounding mode,
-//! FTZ and DAZ in the host's MXCSR and all exceptions masked; the sticky flags that gather there are the guest's.
+//! Generated code runs with the guest's rounding mode, FTZ and DAZ in the host's MXCSR and all exceptions masked; the sticky flags that
+//! gather there are the guest's.
 
 use crate::block::FpCall;
 use crate::host::Reg;
-use crate::x64::{CPU, Regs, X64, at};
-use cranelift_assembler_x64::{GprMem, XmmMem, inst};
+use crate::x64::{Regs, X64};
+use cranelift_assembler_x64::inst;
 use semantics::fp::{FpFormat, FpOp, Relation, ToInt};
 use semantics::vector::VecOp;
-
-fn mem(o: i32) -> XmmMem<Reg, Reg> {
-    XmmMem::Mem(at(CPU, o))
-}
 
 macro_rules! put {
     ($x:ident, $name:ident($($arg:expr),*)) => {
@@ -20,31 +16,30 @@ macro_rules! put {
     };
 }
 
-/// `d ← a op b` with one instruction; `false` if there is none, and nothing was written.
-pub fn vector(x: &mut X64, op: VecOp, d: i32, a: i32, b: i32) -> bool {
+/// `d ← a op b` with one instruction; `false` if there is none, and nothing was written. `d` is neither `a` nor `b`.
+pub fn vector(x: &mut X64, op: VecOp, d: Reg, a: Reg, b: Reg) -> bool {
     use VecOp as V;
     let at_start = x.mark();
-    put!(x, movups_a(0, mem(a)));
-    let m = mem(b);
+    put!(x, movaps_a(d, a));
     macro_rules! binary {
         ($($op:ident $inst:ident;)*) => {
             match op {
-                $(V::$op => put!(x, $inst(0, m)),)*
-                V::PsllwImm(n) => put!(x, psllw_b(0, n)),
-                V::PslldImm(n) => put!(x, pslld_b(0, n)),
-                V::PsllqImm(n) => put!(x, psllq_b(0, n)),
-                V::PsrlwImm(n) => put!(x, psrlw_b(0, n)),
-                V::PsrldImm(n) => put!(x, psrld_b(0, n)),
-                V::PsrlqImm(n) => put!(x, psrlq_b(0, n)),
-                V::PsrawImm(n) => put!(x, psraw_b(0, n)),
-                V::PsradImm(n) => put!(x, psrad_b(0, n)),
-                V::Pshufd(n) => put!(x, pshufd_a(0, m, n)),
-                V::Pshuflw(n) => put!(x, pshuflw_a(0, m, n)),
-                V::Pshufhw(n) => put!(x, pshufhw_a(0, m, n)),
-                V::Shufps(n) => put!(x, shufps_a(0, m, n)),
-                V::Shufpd(n) => put!(x, shufpd_a(0, m, n)),
-                V::Palignr(n) => put!(x, palignr_a(0, m, n)),
-                V::Pblendw(n) => put!(x, pblendw_rmi(0, m, n)),
+                $(V::$op => put!(x, $inst(d, b)),)*
+                V::PsllwImm(n) => put!(x, psllw_b(d, n)),
+                V::PslldImm(n) => put!(x, pslld_b(d, n)),
+                V::PsllqImm(n) => put!(x, psllq_b(d, n)),
+                V::PsrlwImm(n) => put!(x, psrlw_b(d, n)),
+                V::PsrldImm(n) => put!(x, psrld_b(d, n)),
+                V::PsrlqImm(n) => put!(x, psrlq_b(d, n)),
+                V::PsrawImm(n) => put!(x, psraw_b(d, n)),
+                V::PsradImm(n) => put!(x, psrad_b(d, n)),
+                V::Pshufd(n) => put!(x, pshufd_a(d, b, n)),
+                V::Pshuflw(n) => put!(x, pshuflw_a(d, b, n)),
+                V::Pshufhw(n) => put!(x, pshufhw_a(d, b, n)),
+                V::Shufps(n) => put!(x, shufps_a(d, b, n)),
+                V::Shufpd(n) => put!(x, shufpd_a(d, b, n)),
+                V::Palignr(n) => put!(x, palignr_a(d, b, n)),
+                V::Pblendw(n) => put!(x, pblendw_rmi(d, b, n)),
                 _ => {
                     x.back_to(at_start);
                     return false;
@@ -80,13 +75,12 @@ pub fn vector(x: &mut X64, op: VecOp, d: i32, a: i32, b: i32) -> bool {
         Pmovzxwd pmovzxwd_a; Pmovzxwq pmovzxwq_a; Pmovzxdq pmovzxdq_a;
         Pshufb pshufb_a;
     }
-    put!(x, movups_b(mem(d), 0));
     true
 }
 
-/// A floating-point word on the host's unit; the answer of a compare is the host's RFLAGS in `scratch`. `false` if it is left to the
+/// A floating-point word on the host's unit; the answer of a compare is in `scratch`: ZF, PF and CF where EFLAGS has them. `false` if it is left to the
 /// processor's own code.
-pub fn fp(x: &mut X64, call: FpCall, d: i32, a: i32, b: i32, scratch: Reg) -> bool {
+pub fn fp(x: &mut X64, call: FpCall, d: Reg, a: Reg, b: Reg, scratch: Reg) -> bool {
     let (op, format, lanes) = match call {
         FpCall::Compute(op, format, lanes) => (op, format, lanes),
         FpCall::Compare(relation, format) => {
@@ -102,15 +96,14 @@ pub fn fp(x: &mut X64, call: FpCall, d: i32, a: i32, b: i32, scratch: Reg) -> bo
         return false;
     }
     let at_start = x.mark();
-    put!(x, movups_a(0, mem(a)));
-    let m = mem(b);
+    put!(x, movaps_a(d, a));
     macro_rules! arithmetic {
         ($ss:ident $sd:ident $ps:ident $pd:ident) => {
             match (scalar, double) {
-                (true, false) => put!(x, $ss(0, m)),
-                (true, true) => put!(x, $sd(0, m)),
-                (false, false) => put!(x, $ps(0, m)),
-                (false, true) => put!(x, $pd(0, m)),
+                (true, false) => put!(x, $ss(d, b)),
+                (true, true) => put!(x, $sd(d, b)),
+                (false, false) => put!(x, $ps(d, b)),
+                (false, true) => put!(x, $pd(d, b)),
             }
         };
     }
@@ -123,76 +116,72 @@ pub fn fp(x: &mut X64, call: FpCall, d: i32, a: i32, b: i32, scratch: Reg) -> bo
         FpOp::Max => arithmetic!(maxss_a maxsd_a maxps_a maxpd_a),
         FpOp::Sqrt => arithmetic!(sqrtss_a sqrtsd_a sqrtps_a sqrtpd_a),
         FpOp::Cmp(p) => match (scalar, double) {
-            (true, false) => put!(x, cmpss_a(0, m, p & 7)),
-            (true, true) => put!(x, cmpsd_a(0, m, p & 7)),
-            (false, false) => put!(x, cmpps_a(0, m, p & 7)),
-            (false, true) => put!(x, cmppd_a(0, m, p & 7)),
+            (true, false) => put!(x, cmpss_a(d, b, p & 7)),
+            (true, true) => put!(x, cmpsd_a(d, b, p & 7)),
+            (false, false) => put!(x, cmpps_a(d, b, p & 7)),
+            (false, true) => put!(x, cmppd_a(d, b, p & 7)),
         },
         FpOp::Round(imm) => match (scalar, double) {
-            (true, false) => put!(x, roundss_rmi(0, m, imm)),
-            (true, true) => put!(x, roundsd_rmi(0, m, imm)),
-            (false, false) => put!(x, roundps_rmi(0, m, imm)),
-            (false, true) => put!(x, roundpd_rmi(0, m, imm)),
+            (true, false) => put!(x, roundss_rmi(d, b, imm)),
+            (true, true) => put!(x, roundsd_rmi(d, b, imm)),
+            (false, false) => put!(x, roundps_rmi(d, b, imm)),
+            (false, true) => put!(x, roundpd_rmi(d, b, imm)),
         },
-        FpOp::ToSingle if scalar => put!(x, cvtsd2ss_a(0, m)),
-        FpOp::ToDouble if scalar => put!(x, cvtss2sd_a(0, m)),
+        FpOp::ToSingle if scalar => put!(x, cvtsd2ss_a(d, b)),
+        FpOp::ToDouble if scalar => put!(x, cvtss2sd_a(d, b)),
         FpOp::ToInt32(how) | FpOp::ToInt64(how) if scalar => {
             let wide = matches!(op, FpOp::ToInt64(_));
-            put!(x, movups_b(mem(d), 0));
             let truncate = how == ToInt::Truncate;
             match (double, truncate, wide) {
-                (false, true, false) => put!(x, cvttss2si_a(scratch, m)),
-                (false, true, true) => put!(x, cvttss2si_aq(scratch, m)),
-                (false, false, false) => put!(x, cvtss2si_a(scratch, m)),
-                (false, false, true) => put!(x, cvtss2si_aq(scratch, m)),
-                (true, true, false) => put!(x, cvttsd2si_a(scratch, m)),
-                (true, true, true) => put!(x, cvttsd2si_aq(scratch, m)),
-                (true, false, false) => put!(x, cvtsd2si_a(scratch, m)),
-                (true, false, true) => put!(x, cvtsd2si_aq(scratch, m)),
+                (false, true, false) => put!(x, cvttss2si_a(scratch, b)),
+                (false, true, true) => put!(x, cvttss2si_aq(scratch, b)),
+                (false, false, false) => put!(x, cvtss2si_a(scratch, b)),
+                (false, false, true) => put!(x, cvtss2si_aq(scratch, b)),
+                (true, true, false) => put!(x, cvttsd2si_a(scratch, b)),
+                (true, true, true) => put!(x, cvttsd2si_aq(scratch, b)),
+                (true, false, false) => put!(x, cvtsd2si_a(scratch, b)),
+                (true, false, true) => put!(x, cvtsd2si_aq(scratch, b)),
             }
-            let to = GprMem::Mem(at(CPU, d));
             if wide {
-                put!(x, movq_mr(to, scratch));
+                put!(x, pinsrq_a(d, scratch, 0u8));
             } else {
-                put!(x, movl_mr(to, scratch));
+                put!(x, pinsrd_a(d, scratch, 0u8));
             }
             return true;
         }
         FpOp::FromInt32 if scalar => {
-            let from = GprMem::Mem(at(CPU, b));
+            put!(x, movd_b(scratch, b));
             if double {
-                put!(x, cvtsi2sdl_a(0, from));
+                put!(x, cvtsi2sdl_a(d, scratch));
             } else {
-                put!(x, cvtsi2ssl_a(0, from));
+                put!(x, cvtsi2ssl_a(d, scratch));
             }
         }
         FpOp::FromInt64 if scalar => {
-            let from = GprMem::Mem(at(CPU, b));
+            put!(x, movq_b(scratch, b));
             if double {
-                put!(x, cvtsi2sdq_a(0, from));
+                put!(x, cvtsi2sdq_a(d, scratch));
             } else {
-                put!(x, cvtsi2ssq_a(0, from));
+                put!(x, cvtsi2ssq_a(d, scratch));
             }
         }
-        FpOp::FromInt32 if full && !double => put!(x, cvtdq2ps_a(0, m)),
-        FpOp::ToInt32(ToInt::Truncate) if full && !double => put!(x, cvttps2dq_a(0, m)),
+        FpOp::FromInt32 if full && !double => put!(x, cvtdq2ps_a(d, b)),
+        FpOp::ToInt32(ToInt::Truncate) if full && !double => put!(x, cvttps2dq_a(d, b)),
         _ => {
             x.back_to(at_start);
             return false;
         }
     }
-    put!(x, movups_b(mem(d), 0));
     true
 }
 
-fn compare(x: &mut X64, relation: Relation, format: FpFormat, a: i32, b: i32, scratch: Reg) {
-    put!(x, movups_a(0, mem(a)));
+fn compare(x: &mut X64, relation: Relation, format: FpFormat, a: Reg, b: Reg, scratch: Reg) {
     let double = format == FpFormat::Double;
     match relation {
-        Relation::Quiet if double => put!(x, ucomisd_a(0, mem(b))),
-        Relation::Quiet => put!(x, ucomiss_a(0, mem(b))),
-        // COMISx [CPU + disp32]: Cranelift has no use for it.
-        Relation::Signaling => x.comis(double, b),
+        Relation::Quiet if double => put!(x, ucomisd_a(a, b)),
+        Relation::Quiet => put!(x, ucomiss_a(a, b)),
+        // COMISx: Cranelift has no use for it.
+        Relation::Signaling => x.comis(double, a, b),
     }
     x.flags_to(scratch);
 }

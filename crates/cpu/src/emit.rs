@@ -470,15 +470,16 @@ impl Emit for Cpu {
         format: FpFormat,
         a: u128,
         b: u128,
-    ) -> Result<(bool, bool, bool), Stop> {
+    ) -> Result<u64, Stop> {
         let mut env = Env::from_mxcsr(self.fpu.mxcsr);
         let order = fp::compare(relation, format, a, b, &mut env);
         self.settle(env)?;
-        Ok((
-            order == Ordering4::Unordered,
-            order == Ordering4::Less,
-            order == Ordering4::Equal,
-        ))
+        Ok(match order {
+            Ordering4::Unordered => (Rflags::ZF | Rflags::PF | Rflags::CF).bits(),
+            Ordering4::Less => Rflags::CF.bits(),
+            Ordering4::Equal => Rflags::ZF.bits(),
+            Ordering4::Greater => 0,
+        })
     }
     fn x87(&mut self, step: Step, v: u64, high: u16) -> Result<(), Stop> {
         x87::step::step(self, step, v, high);

@@ -244,6 +244,9 @@ pub mod exit {
 
 /// Where a slow path stands: [`Native::site`].
 pub mod site {
+    /// Host vector registers hold values that the stub must preserve.
+    pub const VECTORS: u64 = 1 << 27;
+
     /// Packs the distance from the page's start, the instructions retired before and what is accessed.
     pub const fn pack(at: i64, done: u32, extra: u64) -> u64 {
         (at as u64 & 0xffff) | (done as u64 & 0xff) << 16 | extra << 24
@@ -267,7 +270,7 @@ pub mod site {
             _ => arch::Seg::Ds,
         }
     }
-    /// What is accessed: log2 of the size in bits 1:0, whether a later write is certain in bit 2, the segment from bit 4.
+    /// What is accessed: log2 of the size in bits 1:0, [`VECTORS`] in bit 3, the segment from bit 4.
     pub const fn extra(site: u64) -> u64 {
         site >> 24
     }

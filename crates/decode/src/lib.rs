@@ -7,9 +7,10 @@
 pub mod catalogue;
 mod features;
 mod insn;
+pub mod status;
 
 pub use features::required_features;
-pub use iced_x86::Code;
+pub use iced_x86::{Code, Mnemonic};
 pub use insn::{Insn, Mem, Operand, Rep};
 
 use arch::{Mode, Seg, Size};

@@ -17,8 +17,6 @@
 
 use arch::{Fault, Mode};
 use baseline::block::FpCall;
-use baseline::host::HostAssembler;
-use baseline::x64::X64;
 use baseline::x87::X87Call;
 use cpu::native::{Stubs, exit, offset, site};
 use cpu::{Cpu, Stop, helpers};
@@ -153,7 +151,7 @@ unsafe extern "C" fn load_x87() {
     )
 }
 
-/// A stub that keeps every general register; if the Rust function answers other than zero, generated code is left.
+/// A stub that keeps every general register, and the vector registers if the site says that they hold something; if the Rust function answers other than zero, generated code is left.
 macro_rules! preserving {
     ($name:ident, $rust:ident) => {
         #[unsafe(naked)]
@@ -161,9 +159,12 @@ macro_rules! preserving {
             naked_asm!(
                 "push rax", "push rcx", "push rdx", "push rsi", "push rdi",
                 "push r8", "push r9", "push r10", "push r11",
+                "test dword ptr [rdi + {site}], {vectors}",
+                "jnz 3f",
                 "call {f}",
                 "test eax, eax",
                 "jnz 2f",
+                "4:",
                 "pop r11", "pop r10", "pop r9", "pop r8",
                 "pop rdi", "pop rsi", "pop rdx", "pop rcx", "pop rax",
                 "ret",
@@ -171,8 +172,33 @@ macro_rules! preserving {
                 "mov rdi, [rsp + 32]",
                 "add rsp, 80",
                 "jmp {leave}",
+                "3:",
+                "sub rsp, 256",
+                "movups [rsp], xmm0", "movups [rsp + 16], xmm1",
+                "movups [rsp + 32], xmm2", "movups [rsp + 48], xmm3",
+                "movups [rsp + 64], xmm4", "movups [rsp + 80], xmm5",
+                "movups [rsp + 96], xmm6", "movups [rsp + 112], xmm7",
+                "movups [rsp + 128], xmm8", "movups [rsp + 144], xmm9",
+                "movups [rsp + 160], xmm10", "movups [rsp + 176], xmm11",
+                "movups [rsp + 192], xmm12", "movups [rsp + 208], xmm13",
+                "movups [rsp + 224], xmm14", "movups [rsp + 240], xmm15",
+                "call {f}",
+                "movups xmm0, [rsp]", "movups xmm1, [rsp + 16]",
+                "movups xmm2, [rsp + 32]", "movups xmm3, [rsp + 48]",
+                "movups xmm4, [rsp + 64]", "movups xmm5, [rsp + 80]",
+                "movups xmm6, [rsp + 96]", "movups xmm7, [rsp + 112]",
+                "movups xmm8, [rsp + 128]", "movups xmm9, [rsp + 144]",
+                "movups xmm10, [rsp + 160]", "movups xmm11, [rsp + 176]",
+                "movups xmm12, [rsp + 192]", "movups xmm13, [rsp + 208]",
+                "movups xmm14, [rsp + 224]", "movups xmm15, [rsp + 240]",
+                "add rsp, 256",
+                "test eax, eax",
+                "jz 4b",
+                "jmp 2b",
                 f = sym $rust,
                 leave = sym leave,
+                site = const offset::SITE,
+                vectors = const site::VECTORS,
             )
         }
     };
@@ -385,13 +411,9 @@ extern "C" fn fp_operation(cpu: &mut Cpu) -> u32 {
         FpCall::Compute(op, format, lanes) => {
             cpu.fp(op, format, lanes, a, b).map(|v| answer(cpu, v))
         }
-        FpCall::Compare(relation, format) => {
-            cpu.fp_compare(relation, format, a, b).map(|(u, l, e)| {
-                let bit = |on: bool, at: u32| u64::from(on) << at;
-                cpu.native.value[0] =
-                    bit(u, X64::UNORDERED) | bit(l, X64::BELOW) | bit(e, X64::EQUAL);
-            })
-        }
+        FpCall::Compare(relation, format) => cpu
+            .fp_compare(relation, format, a, b)
+            .map(|image| cpu.native.value[0] = image),
         FpCall::Strings(imm) => {
             let [a_len, b_len] = cpu.native.value.map(|v| v as u32);
             cpu.native.value[0] = cpu.string_compare(imm, a, b, a_len, b_len).into();

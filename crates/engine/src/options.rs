@@ -11,6 +11,10 @@ pub struct Options {
     pub code_cache: usize,
     /// Links between translations of one page.
     pub chain: bool,
+    /// Blocks that lead to their own start keep guest registers in host registers; needs `chain`.
+    pub loops: bool,
+    /// Status flags that nobody can see are not worked out.
+    pub flags: bool,
     /// The inline cache of indirect and cross-page targets.
     pub jump_cache: bool,
     /// REP MOVS and REP STOS by many iterations at a time.
@@ -42,6 +46,8 @@ impl Default for Options {
         Self {
             code_cache: 64 << 20,
             chain: true,
+            loops: true,
+            flags: true,
             jump_cache: true,
             rep: true,
             fp: true,
@@ -79,6 +85,11 @@ pub const SWITCHES: &[Switch] = &[
         off: |o| o.chain = false,
     },
     Switch {
+        name: "no-flags",
+        what: "status flags are worked out even where nobody can see them",
+        off: |o| o.flags = false,
+    },
+    Switch {
         name: "no-fp",
         what: "SSE floating point is computed in integers, not on the host's unit",
         off: |o| o.fp = false,
@@ -87,6 +98,11 @@ pub const SWITCHES: &[Switch] = &[
         name: "no-jump-cache",
         what: "indirect and cross-page jumps are looked up by the dispatcher",
         off: |o| o.jump_cache = false,
+    },
+    Switch {
+        name: "no-loops",
+        what: "a block that leads to its own start keeps no registers from one round to the next",
+        off: |o| o.loops = false,
     },
     Switch {
         name: "no-pcid",

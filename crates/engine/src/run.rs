@@ -61,6 +61,8 @@ impl Engine {
         let shows = Shows::new(&options)?;
         let mut writer = Baseline::new();
         (writer.host_fp, writer.host_vectors) = (options.fp, options.simd);
+        writer.loops = options.chain && options.loops;
+        writer.drop_flags = options.flags;
         Ok(Self {
             cache: Cache::new(arena),
             writer,

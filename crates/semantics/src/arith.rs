@@ -132,6 +132,7 @@ pub fn unary<E: Emit, W: Width>(e: &mut E, i: &Insn, op: Unary) -> Result<(), E:
         _ => place.write::<W>(e, res)?,
     }
     match op {
+        Unary::Inc | Unary::Dec if !e.flags_wanted() => {}
         Unary::Inc | Unary::Dec => {
             let cf = flags::cf(e);
             let cf = e.number::<W>(cf);

@@ -71,6 +71,9 @@ pub fn bit<E: Emit, W: Width>(e: &mut E, i: &Insn, then: Then) -> Result<(), E::
         };
         place.write::<W>(e, new)?;
     }
+    if !e.flags_wanted() {
+        return Ok(());
+    }
     let down = e.shr::<W>(old, n);
     let image = e.cast::<W, W64>(down);
     flags::merge(e, Rflags::CF, image);

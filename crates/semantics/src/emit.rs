@@ -57,7 +57,8 @@ widths! {
     W64 u64, B64;
 }
 
-/// How the status flags follow from (`res`, `src`, `dst`): the formulas stand in [`crate::flags`]. All values are zero-extended.
+/// How the status flags follow from (`res`, `src`, `dst`): the formulas stand in [`crate::flags`]. Bits above the rule's width are not
+/// defined.
 ///
 /// A rule reads only the inputs that [`CcOp::inputs`] names: an engine need not keep the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,14 @@ pub enum CcOp {
     Dec = 7,
     /// Result with CF and OF: bit 0 of `src` is CF, bit 11 is OF, bit 4 is AF; SF, ZF and PF follow from `res`.
     Result = 8,
+    /// The low half of the signed product of `src` and `dst` is `res`; CF and OF tell whether the product is wider, AF is clear.
+    Product = 9,
+    /// `res` is `src` shifted left by one, and `src` is all that was shifted before.
+    Shl = 10,
+    /// The same to the right, unsigned.
+    Shr = 11,
+    /// The same to the right, signed.
+    Sar = 12,
 }
 
 impl CcOp {
@@ -90,13 +99,14 @@ impl CcOp {
             Self::Bits => (false, true, false),
             Self::Logic => (true, false, false),
             Self::Add | Self::Inc | Self::Dec | Self::Result => (true, true, false),
+            Self::Shl | Self::Shr | Self::Sar => (true, true, false),
             Self::Sub => (false, true, true),
-            Self::Adc | Self::Sbb => (true, true, true),
+            Self::Adc | Self::Sbb | Self::Product => (true, true, true),
         }
     }
 
     /// Every rule, by its number.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Bits,
         Self::Add,
         Self::Adc,
@@ -106,6 +116,10 @@ impl CcOp {
         Self::Inc,
         Self::Dec,
         Self::Result,
+        Self::Product,
+        Self::Shl,
+        Self::Shr,
+        Self::Sar,
     ];
 }
 
@@ -223,6 +237,11 @@ pub trait Emit: Sized {
     fn popcnt<W: Width>(&mut self, a: Self::Val<W>) -> Self::Val<W>;
     /// Zero-extends or truncates.
     fn cast<F: Width, T: Width>(&mut self, v: Self::Val<F>) -> Self::Val<T>;
+    /// A wider value whose upper bits are not defined.
+    #[inline(always)]
+    fn loose<F: Width, T: Width>(&mut self, v: Self::Val<F>) -> Self::Val<T> {
+        self.cast::<F, T>(v)
+    }
     /// Sign-extends or truncates.
     fn sext<F: Width, T: Width>(&mut self, v: Self::Val<F>) -> Self::Val<T>;
 
@@ -257,6 +276,12 @@ pub trait Emit: Sized {
     /// The deferred status flags. An engine that does not know the rule while translating makes them [`CcOp::Bits`] first.
     fn flags(&mut self) -> Flags<Self::Val<W64>>;
     fn set_flags(&mut self, f: Flags<Self::Val<W64>>);
+    /// Whether anybody can see the status flags that this instruction leaves. What it would do for them alone may be left out if not;
+    /// [`Emit::set_flags`] may be called all the same.
+    #[inline(always)]
+    fn flags_wanted(&self) -> bool {
+        true
+    }
     /// RFLAGS without the status flags; bit 1 set.
     fn system_flags(&mut self) -> Self::Val<W64>;
     /// CLD and STD.
@@ -385,14 +410,15 @@ pub trait Emit: Sized {
         a: Self::Vec,
         b: Self::Vec,
     ) -> Result<Self::Vec, Self::Stop>;
-    /// Compares lane 0: COMISx (`signaling`) and UCOMISx. Answers (unordered, less, equal).
+    /// Compares lane 0: COMISx (`signaling`) and UCOMISx. Answers less or unordered in bit 0, unordered in bit 2, equal or unordered in bit
+    /// 6, where EFLAGS has CF, PF and ZF; the bits of the other status flags are clear.
     fn fp_compare(
         &mut self,
         relation: Relation,
         format: FpFormat,
         a: Self::Vec,
         b: Self::Vec,
-    ) -> Result<(Self::Bool, Self::Bool, Self::Bool), Self::Stop>;
+    ) -> Result<Self::Val<W64>, Self::Stop>;
 
     // The x87. The meaning of the first three is the processor's own code over crate `softfloat`; a stack fault or an unmasked exception that
     // keeps a result back ends the instruction in `Err`.

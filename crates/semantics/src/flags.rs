@@ -11,9 +11,9 @@ use arch::Rflags;
 pub fn set<E: Emit, W: Width>(e: &mut E, op: CcOp, res: E::Val<W>, src: E::Val<W>, dst: E::Val<W>) {
     let f = Flags {
         cc: Cc { op, size: W::SIZE },
-        res: e.cast::<W, W64>(res),
-        src: e.cast::<W, W64>(src),
-        dst: e.cast::<W, W64>(dst),
+        res: e.loose::<W, W64>(res),
+        src: e.loose::<W, W64>(src),
+        dst: e.loose::<W, W64>(dst),
     };
     e.set_flags(f);
 }
@@ -32,7 +32,7 @@ pub fn set_result<E: Emit, W: Width>(e: &mut E, res: E::Val<W>, cf: E::Bool, of:
     let n = e.imm::<W64>(11);
     let o = e.shl(o, n);
     let src = e.or(c, o);
-    let res = e.cast::<W, W64>(res);
+    let res = e.loose::<W, W64>(res);
     e.set_flags(Flags {
         cc: Cc {
             op: CcOp::Result,
@@ -62,6 +62,13 @@ pub fn set_bits<E: Emit>(e: &mut E, image: E::Val<W64>) {
 
 /// Changes the flags of `mask` to those of `image`; the others stay.
 pub fn merge<E: Emit>(e: &mut E, mask: Rflags, image: E::Val<W64>) {
+    if !e.flags_wanted() {
+        return;
+    }
+    let carries = Rflags::CF | Rflags::OF;
+    if carries.contains(mask) && e.flags().cc.op != CcOp::Bits {
+        return merge_carries(e, mask, image);
+    }
     let old = status(e);
     let keep = e.imm::<W64>(!mask.bits());
     let old = e.and(old, keep);
@@ -69,6 +76,34 @@ pub fn merge<E: Emit>(e: &mut E, mask: Rflags, image: E::Val<W64>) {
     let new = e.and(image, take);
     let both = e.or(old, new);
     set_bits(e, both);
+}
+
+/// The same for CF and OF only, where the other flags still follow from a result.
+fn merge_carries<E: Emit>(e: &mut E, mask: Rflags, image: E::Val<W64>) {
+    let f = e.flags();
+    let take = e.imm::<W64>(mask.bits());
+    let mut src = e.and(image, take);
+    type Flag<E> = fn(&mut E) -> <E as Emit>::Bool;
+    let others: [(Flag<E>, Rflags); 3] = [(cf, Rflags::CF), (of, Rflags::OF), (af, Rflags::AF)];
+    for (flag, bit) in others {
+        if !mask.contains(bit) {
+            let b = flag(e);
+            let b = e.number::<W64>(b);
+            let n = e.imm::<W64>(bit.bits().trailing_zeros().into());
+            let b = e.shl(b, n);
+            src = e.or(src, b);
+        }
+    }
+    let res = result(e, &f);
+    e.set_flags(Flags {
+        cc: Cc {
+            op: CcOp::Result,
+            size: f.cc.size,
+        },
+        res,
+        src,
+        dst: res,
+    });
 }
 
 /// Runs `$body` with `$W` standing for the width of `$size`.
@@ -103,15 +138,35 @@ fn low_bit<E: Emit>(e: &mut E, v: E::Val<W64>) -> E::Bool {
 pub fn cf<E: Emit>(e: &mut E) -> E::Bool {
     let f = e.flags();
     match f.cc.op {
-        CcOp::Bits | CcOp::Inc | CcOp::Dec | CcOp::Result => low_bit(e, f.src),
-        CcOp::Add => e.ult::<W64>(f.res, f.src),
-        CcOp::Sub => e.ult::<W64>(f.dst, f.src),
+        CcOp::Bits | CcOp::Inc | CcOp::Dec | CcOp::Result | CcOp::Shr | CcOp::Sar => {
+            low_bit(e, f.src)
+        }
+        CcOp::Shl => by_size!(f.cc.size, W => e.bit::<W64>(f.src, W::BITS - 1)),
+        CcOp::Add => by_size!(f.cc.size, W => below::<E, W>(e, f.res, f.src)),
+        CcOp::Sub => by_size!(f.cc.size, W => below::<E, W>(e, f.dst, f.src)),
+        CcOp::Product => by_size!(f.cc.size, W => is_wider::<E, W>(e, &f)),
         CcOp::Logic => e.truth(false),
         CcOp::Adc | CcOp::Sbb => {
             let v = carries(e, &f);
             by_size!(f.cc.size, W => e.bit::<W64>(v, W::BITS - 1))
         }
     }
+}
+
+fn below<E: Emit, W: Width>(e: &mut E, a: E::Val<W64>, b: E::Val<W64>) -> E::Bool {
+    let (a, b) = (e.cast::<W64, W>(a), e.cast::<W64, W>(b));
+    e.ult::<W>(a, b)
+}
+
+/// Whether a signed product does not fit its low half.
+fn is_wider<E: Emit, W: Width>(e: &mut E, f: &Flags<E::Val<W64>>) -> E::Bool {
+    let (a, b) = (e.cast::<W64, W>(f.src), e.cast::<W64, W>(f.dst));
+    let low = e.cast::<W64, W>(f.res);
+    let high = e.mul_high_s::<W>(a, b);
+    let n = e.imm::<W>((W::BITS - 1).into());
+    let sign = e.sar::<W>(low, n);
+    let fits = e.eq::<W>(high, sign);
+    e.negate(fits)
 }
 
 /// The vector of carries (ADC) or borrows (SBB) out of each bit: bit n is the carry out of bit n.
@@ -162,7 +217,10 @@ pub fn zf<E: Emit>(e: &mut E) -> E::Bool {
             let (a, b) = (e.cast::<W64, W>(f.dst), e.cast::<W64, W>(f.src));
             e.eq::<W>(a, b)
         }),
-        _ => e.is_zero::<W64>(f.res),
+        _ => by_size!(f.cc.size, W => {
+            let res = e.cast::<W64, W>(f.res);
+            e.is_zero::<W>(res)
+        }),
     }
 }
 
@@ -196,7 +254,7 @@ pub fn af<E: Emit>(e: &mut E) -> E::Bool {
     let f = e.flags();
     match f.cc.op {
         CcOp::Bits | CcOp::Result => e.bit::<W64>(f.src, 4),
-        CcOp::Logic => e.truth(false),
+        CcOp::Logic | CcOp::Product | CcOp::Shl | CcOp::Shr | CcOp::Sar => e.truth(false),
         CcOp::Inc | CcOp::Dec => {
             let d = dest(e, &f);
             let x = e.xor(d, f.res);
@@ -216,7 +274,18 @@ pub fn of<E: Emit>(e: &mut E) -> E::Bool {
     let f = e.flags();
     match f.cc.op {
         CcOp::Bits | CcOp::Result => e.bit::<W64>(f.src, 11),
-        CcOp::Logic => e.truth(false),
+        CcOp::Logic | CcOp::Sar => e.truth(false),
+        CcOp::Shl | CcOp::Shr => by_size!(f.cc.size, W => {
+            // To the left OF tells whether the sign differs from CF, to the right whether the two highest bits do.
+            let (v, n) = if f.cc.op == CcOp::Shl {
+                (f.src, W::BITS - 1)
+            } else {
+                (f.res, W::BITS - 2)
+            };
+            let (msb, other) = (e.bit::<W64>(f.res, W::BITS - 1), e.bit::<W64>(v, n));
+            e.differ(msb, other)
+        }),
+        CcOp::Product => by_size!(f.cc.size, W => is_wider::<E, W>(e, &f)),
         CcOp::Add | CcOp::Adc => {
             let d = dest(e, &f);
             let a = e.xor(d, f.res);
@@ -232,12 +301,14 @@ pub fn of<E: Emit>(e: &mut E) -> E::Bool {
             by_size!(f.cc.size, W => e.bit::<W64>(x, W::BITS - 1))
         }
         CcOp::Inc => by_size!(f.cc.size, W => {
-            let least = e.imm::<W64>(1 << (W::BITS - 1));
-            e.eq::<W64>(f.res, least)
+            let least = e.imm::<W>(1 << (W::BITS - 1));
+            let res = e.cast::<W64, W>(f.res);
+            e.eq::<W>(res, least)
         }),
         CcOp::Dec => by_size!(f.cc.size, W => {
-            let most = e.imm::<W64>(W::MASK >> 1);
-            e.eq::<W64>(f.res, most)
+            let most = e.imm::<W>(W::MASK >> 1);
+            let res = e.cast::<W64, W>(f.res);
+            e.eq::<W>(res, most)
         }),
     }
 }
@@ -295,8 +366,13 @@ pub fn condition<E: Emit>(e: &mut E, c: Cond) -> E::Bool {
         Cond::BE | Cond::A => {
             let f = e.flags();
             if f.cc.op == CcOp::Sub {
-                let above = e.ult::<W64>(f.src, f.dst);
+                let above = by_size!(f.cc.size, W => below::<E, W>(e, f.src, f.dst));
                 e.negate(above)
+            } else if f.cc.op == CcOp::Bits {
+                let either = e.imm::<W64>((Rflags::CF | Rflags::ZF).bits());
+                let v = e.and(f.src, either);
+                let neither = e.is_zero(v);
+                e.negate(neither)
             } else {
                 let (c, z) = (cf(e), zf(e));
                 e.either(c, z)

@@ -2,7 +2,7 @@
 //!
 //! Undefined flags: multiplications set SF, ZF and PF from the low half and clear AF, as Intel's do; divisions change none.
 
-use crate::emit::{Emit, W8, W16, W64, Width};
+use crate::emit::{CcOp, Emit, W8, W16, W64, Width};
 use crate::flags;
 use crate::operand::{immediate, read, write};
 use arch::{Exception, Fault, Gpr};
@@ -73,10 +73,8 @@ pub fn imul<E: Emit, W: Width>(e: &mut E, i: &Insn) -> Result<(), E::Stop> {
         _ => read::<E, W>(e, i, 0)?,
     };
     let low = e.mul::<W>(a, b);
-    let high = e.mul_high_s::<W>(a, b);
-    let over = overflow::<E, W>(e, Sign::Signed, high, low);
     write::<E, W>(e, i, 0, low)?;
-    flags::set_result::<E, W>(e, low, over, over);
+    flags::set::<E, W>(e, CcOp::Product, low, a, b);
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 //! Undefined flags are as processors set them: for counts above 1 OF follows the formula for 1 (Intel and AMD alike); AF is cleared
 //! by shifts (Intel; AMD sets it).
 
-use crate::emit::{Emit, Use, W8, W32, W64, Width};
+use crate::emit::{CcOp, Emit, Use, W8, W32, W64, Width};
 use crate::flags;
 use crate::operand::{Place, read};
 use arch::Rflags;
@@ -96,35 +96,80 @@ pub fn shift<E: Emit, W: Width>(e: &mut E, i: &Insn, op: Shift) -> Result<(), E:
     let dst = place.modify::<W>(e)?;
     let n = c.n;
     let (res, cf) = match op {
-        Shift::Shl => shl::<E, W>(e, dst, n),
-        Shift::Shr => {
-            let x = e.cast::<W, W64>(dst);
-            let r = e.shr(x, n);
-            (e.cast::<W64, W>(r), last_out(e, x, n))
-        }
-        Shift::Sar => {
-            let x = e.sext::<W, W64>(dst);
-            let r = e.sar(x, n);
-            (e.cast::<W64, W>(r), last_out(e, x, n))
+        Shift::Shl | Shift::Shr | Shift::Sar => {
+            let res = shifted::<E, W>(e, op, dst, n);
+            place.write::<W>(e, res)?;
+            return set_shifted::<E, W>(e, op, res, dst, c);
         }
         Shift::Rol | Shift::Ror => rotate::<E, W>(e, dst, n, op == Shift::Rol),
         Shift::Rcl | Shift::Rcr => rotate_carry::<E, W>(e, dst, n, op == Shift::Rcl),
     };
     place.write::<W>(e, res)?;
+    if !e.flags_wanted() {
+        return Ok(());
+    }
     c.if_nonzero(e, |e| {
         let msb = e.is_negative::<W>(res);
         let of = match op {
-            Shift::Shl | Shift::Rol | Shift::Rcl => e.differ(msb, cf),
-            Shift::Sar => e.truth(false),
-            Shift::Shr | Shift::Ror | Shift::Rcr => {
+            Shift::Rol | Shift::Rcl => e.differ(msb, cf),
+            _ => {
                 let next = e.bit::<W>(res, W::BITS - 2);
                 e.differ(msb, next)
             }
         };
-        match op {
-            Shift::Shl | Shift::Shr | Shift::Sar => flags::set_result::<E, W>(e, res, cf, of),
-            _ => set_carry_overflow(e, cf, of),
+        set_carry_overflow(e, cf, of);
+    })
+}
+
+/// `v` shifted by a masked count, which may be larger than a narrow width.
+fn shifted<E: Emit, W: Width>(e: &mut E, op: Shift, v: E::Val<W>, n: E::Val<W64>) -> E::Val<W> {
+    if W::BITS >= 32 {
+        let n = e.cast::<W64, W>(n);
+        return match op {
+            Shift::Shl => e.shl::<W>(v, n),
+            Shift::Shr => e.shr::<W>(v, n),
+            _ => e.sar::<W>(v, n),
+        };
+    }
+    let r = match op {
+        Shift::Shl => {
+            let x = e.loose::<W, W64>(v);
+            e.shl(x, n)
         }
+        Shift::Shr => {
+            let x = e.cast::<W, W64>(v);
+            e.shr(x, n)
+        }
+        _ => {
+            let x = e.sext::<W, W64>(v);
+            e.sar(x, n)
+        }
+    };
+    e.cast::<W64, W>(r)
+}
+
+/// The flags of `res`, which is `dst` shifted by `c`.
+fn set_shifted<E: Emit, W: Width>(
+    e: &mut E,
+    op: Shift,
+    res: E::Val<W>,
+    dst: E::Val<W>,
+    c: Count<E::Val<W64>, E::Bool>,
+) -> Result<(), E::Stop> {
+    if !e.flags_wanted() {
+        return Ok(());
+    }
+    let rule = match op {
+        Shift::Shl => CcOp::Shl,
+        Shift::Shr => CcOp::Shr,
+        _ => CcOp::Sar,
+    };
+    let n = c.n;
+    c.if_nonzero(e, |e| {
+        let one = e.imm::<W64>(1);
+        let less = e.sub(n, one);
+        let before = shifted::<E, W>(e, op, dst, less);
+        flags::set::<E, W>(e, rule, res, before, before);
     })
 }
 
@@ -141,19 +186,6 @@ fn set_carry_overflow<E: Emit>(e: &mut E, cf: E::Bool, of: E::Bool) {
 fn last_out<E: Emit>(e: &mut E, x: E::Val<W64>, n: E::Val<W64>) -> E::Bool {
     let r = e.rotr(x, n);
     e.bit::<W64>(r, 63)
-}
-
-fn shl<E: Emit, W: Width>(e: &mut E, dst: E::Val<W>, n: E::Val<W64>) -> (E::Val<W>, E::Bool) {
-    let x = e.cast::<W, W64>(dst);
-    let r = e.shl(x, n);
-    let cf = if W::BITS == 64 {
-        let out = e.rotl(x, n);
-        e.bit::<W64>(out, 0)
-    } else {
-        // n is at most 31: the bits shifted out are still in the 64.
-        e.bit::<W64>(r, W::BITS % 64)
-    };
-    (e.cast::<W64, W>(r), cf)
 }
 
 fn rotate<E: Emit, W: Width>(
@@ -294,6 +326,9 @@ pub fn double<E: Emit, W: Width>(e: &mut E, i: &Insn, left: bool) -> Result<(), 
     };
     let res = e.cast::<W64, W>(res);
     place.write::<W>(e, res)?;
+    if !e.flags_wanted() {
+        return Ok(());
+    }
     c.if_nonzero(e, |e| {
         let msb = e.is_negative::<W>(res);
         let of = if left {

@@ -1,11 +1,10 @@
 //! SSE floating point: one body for each shape of operands; [`FpOp`] tells the operation.
 
 use crate::emit::{Align, Emit, W32, W64, Width};
+use crate::flags;
 use crate::fp::{FpFormat, FpOp, Relation};
 use crate::operand::{immediate, read, read_mm, read_xmm, read_xmm_low, register};
-use crate::sse_int::set_flags;
 use crate::sse_mov::constant;
-use arch::Rflags;
 use decode::{Insn, Operand};
 
 /// Lanes of a format in a vector.
@@ -19,6 +18,7 @@ fn lanes(format: FpFormat) -> u32 {
 /// SRC of a scalar operation.
 fn read_scalar<E: Emit>(e: &mut E, i: &Insn, format: FpFormat) -> Result<E::Vec, E::Stop> {
     match format {
+        _ if i.ops[1] != Operand::Mem => Ok(e.xmm(register(i, 1))),
         FpFormat::Single => read_xmm_low::<E, W32>(e, i, 1),
         FpFormat::Double => read_xmm_low::<E, W64>(e, i, 1),
     }
@@ -150,12 +150,7 @@ pub fn compare<E: Emit>(
 ) -> Result<(), E::Stop> {
     let b = read_scalar(e, i, format)?;
     let a = e.xmm(register(i, 0));
-    let (unordered, less, equal) = e.fp_compare(relation, format, a, b)?;
-    let zf = e.either(unordered, equal);
-    let cf = e.either(unordered, less);
-    set_flags(
-        e,
-        &[(zf, Rflags::ZF), (unordered, Rflags::PF), (cf, Rflags::CF)],
-    );
+    let image = e.fp_compare(relation, format, a, b)?;
+    flags::set_bits(e, image);
     Ok(())
 }

@@ -64,11 +64,12 @@ pub fn mov<E: Emit>(e: &mut E, i: &Insn, align: Align) -> Result<(), E::Stop> {
 
 /// MOVSS, MOVSD: from memory zero-extended, between registers the low lane only.
 pub fn mov_scalar<E: Emit, W: Width>(e: &mut E, i: &Insn) -> Result<(), E::Stop> {
-    let v = read_xmm_low::<E, W>(e, i, 1)?;
     if i.ops[1] == Operand::Mem {
+        let v = read_xmm_low::<E, W>(e, i, 1)?;
         e.set_xmm(register(i, 0), v);
         return Ok(());
     }
+    let v = e.xmm(register(i, 1));
     let lane = e.vec_lane::<W>(v, 0);
     if i.ops[0] == Operand::Mem {
         return write::<E, W>(e, i, 0, lane);
