@@ -33,7 +33,7 @@ pub struct Table {
 const TOP: u16 = 7 << 11;
 
 /// x87, MMX and SSE state (Vol. 1, 8.1, 10.2).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Fpu {
     /// XMM0 to XMM15.
@@ -107,6 +107,17 @@ impl Fpu {
     /// All exceptions of the control word are masked.
     pub(crate) fn is_masked(&self) -> bool {
         self.fcw & 0x3f == 0x3f
+    }
+}
+
+impl PartialEq for Fpu {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |f: &Self| {
+            let x87 = (f.r, f.tags, f.fcw, f.status());
+            let last = (f.fop, f.fcs, f.fip, f.fds, f.fdp);
+            (x87, last, f.xmm, f.mxcsr, f.xcr0)
+        };
+        parts(self) == parts(other)
     }
 }
 
