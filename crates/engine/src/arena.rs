@@ -1,4 +1,5 @@
-//! Executable memory: one memfd mapped twice, read-write for us, read-execute for the processor; never both on one mapping.
+//! Executable memory: shared memory mapped twice, read-write for us, read-execute for the processor; never both on one mapping. It has no
+//! file, not even a memfd: perf(1) looks for names of its code only then in the map that we write.
 //!
 //! Code grows up from the start; cells, the data words that code jumps through and loads, grow down from the end, so that code and
 //! data never share a cache line.
@@ -9,8 +10,9 @@
 #![expect(unsafe_code, reason = "owns the two mappings of generated code")]
 
 use crate::Error;
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{
+    MapFlags, MprotectFlags, MremapFlags, ProtFlags, mmap_anonymous, mprotect, mremap, munmap,
+};
 use std::ptr::null_mut;
 
 /// Both mappings of the memory for generated code.
@@ -35,14 +37,16 @@ impl Arena {
             bytes: len,
             source: e.into(),
         };
-        let fd = memfd_create("ferry-code", MemfdFlags::CLOEXEC).map_err(trouble)?;
-        ftruncate(&fd, len as u64).map_err(trouble)?;
-        let map = |prot| {
-            // SAFETY: a fresh shared mapping at an address of the kernel's choice.
-            unsafe { mmap(null_mut(), len, prot, MapFlags::SHARED, &fd, 0) }.map_err(trouble)
-        };
-        let write = map(ProtFlags::READ | ProtFlags::WRITE)?.cast();
-        let exec = map(ProtFlags::READ | ProtFlags::EXEC)?.cast_const().cast();
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a fresh mapping at an address of the kernel's choice.
+        let write =
+            unsafe { mmap_anonymous(null_mut(), len, prot, MapFlags::SHARED) }.map_err(trouble)?;
+        // SAFETY: of shared memory, an old size of 0 asks for a second mapping and leaves the first as it is (mremap(2)).
+        let exec = unsafe { mremap(write, 0, len, MremapFlags::MAYMOVE) }.map_err(trouble)?;
+        // SAFETY: the mapping just made, in which there is nothing yet.
+        unsafe { mprotect(exec, len, MprotectFlags::READ | MprotectFlags::EXEC) }
+            .map_err(trouble)?;
+        let (write, exec) = (write.cast(), exec.cast_const().cast());
         Ok(Self {
             write,
             exec,
