@@ -140,6 +140,8 @@ pub struct Block<'a> {
     pub cells: &'a [Cell],
     /// Where the code of each instruction starts, and at last where the code behind them does.
     pub marks: &'a [u32],
+    /// It goes on at its start by itself if it leads there, until attention is asked for.
+    pub rounds: bool,
     /// Guest bytes and instructions covered.
     pub bytes: u32,
     pub instructions: u32,
@@ -281,6 +283,7 @@ impl<A: HostAssembler> Baseline<A> {
             fixups: self.v.asm.fixups(),
             cells: &self.cells,
             marks: &self.marks,
+            rounds: self.top.is_some(),
             bytes,
             instructions,
         })

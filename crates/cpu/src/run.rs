@@ -15,6 +15,15 @@ pub enum Next {
     Leave,
 }
 
+/// Whether a block that leads to its own start is gone through again at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounds {
+    One,
+    /// Until attention is asked for.
+    UntilAttention,
+    All,
+}
+
 impl Cpu {
     /// Runs until [`Attention::STOP`] is raised, which is taken.
     pub fn run(&mut self) {
@@ -81,14 +90,15 @@ impl Cpu {
             || self.instruction_breakpoints()
     }
 
-    /// Executes `steps` as a block, at most `most` of them: answers how many have retired, and the fault of the next. Nothing is
-    /// counted, delivered or trapped: for checking other engines.
-    pub fn replay(&mut self, steps: &[Step], most: u64) -> (u64, Option<Fault>) {
+    /// Executes `steps` as a block, at most `most` instructions: answers how many have retired, and the fault of the next. If it leads
+    /// to its own start, it goes on there as `rounds` says. Nothing is counted, delivered or trapped: for
+    /// checking other engines.
+    pub fn replay(&mut self, steps: &[Step], most: u64, rounds: Rounds) -> (u64, Option<Fault>) {
         let (mut done, mut fault) = (0, None);
-        for s in steps {
-            if done >= most {
-                break;
-            }
+        let (start, mode) = (self.rip, self.mode);
+        let mut rest = steps.iter();
+        while done < most {
+            let Some(s) = rest.next() else { break };
             match (s.body)(self, &s.insn) {
                 Ok(()) => self.advance(s.insn.len),
                 Err(Stop::Fault(f)) => {
@@ -100,7 +110,20 @@ impl Cpu {
                         self.advance(s.insn.len);
                     }
                     done += 1;
-                    break;
+                    let again = stop == Stop::Branch
+                        && (self.rip, self.mode) == (start, mode)
+                        && match rounds {
+                            Rounds::One => false,
+                            Rounds::UntilAttention => {
+                                self.attention.bits() & self.attention_mask() == 0
+                            }
+                            Rounds::All => true,
+                        };
+                    if !again {
+                        break;
+                    }
+                    rest = steps.iter();
+                    continue;
                 }
             }
             done += 1;

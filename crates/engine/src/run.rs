@@ -54,6 +54,7 @@ pub struct Engine {
 impl Engine {
     /// An engine with an empty code cache.
     pub fn new(mut options: Options) -> Result<Self, Error> {
+        let loops = options.chain && options.loops;
         // Generated code must come back after each block.
         options.chain &= !options.verify;
         options.jump_cache &= !options.verify;
@@ -61,7 +62,7 @@ impl Engine {
         let shows = Shows::new(&options)?;
         let mut writer = Baseline::new();
         (writer.host_fp, writer.host_vectors) = (options.fp, options.simd);
-        writer.loops = options.chain && options.loops;
+        writer.loops = loops;
         writer.drop_flags = options.flags;
         Ok(Self {
             cache: Cache::new(arena),
@@ -261,7 +262,12 @@ impl Engine {
                 s.guest_instructions += u64::from(block.instructions);
                 s.guest_bytes += u64::from(block.bytes);
                 s.host_bytes += block.code.len() as u64;
-                made = Some((block.instructions, block.code.len(), block.marks.to_vec()));
+                made = Some((
+                    block.instructions,
+                    block.code.len(),
+                    block.marks.to_vec(),
+                    block.rounds,
+                ));
                 break;
             }
             if self.cache.is_empty() {
@@ -274,7 +280,7 @@ impl Engine {
             self.stats.flushes += 1;
         }
         self.stats.translation_ns += start.elapsed_ns();
-        if let (Some(entry), Some((count, len, marks))) = (entry, made)
+        if let (Some(entry), Some((count, len, marks, rounds))) = (entry, made)
             && (self.options.verify || self.shows.any())
         {
             let at = self.cache.arena.offset(entry).unwrap_or(0);
@@ -285,6 +291,7 @@ impl Engine {
                 host: self.cache.arena.bytes(at, len),
                 entry,
                 marks,
+                rounds,
             };
             self.show(cpu, &t);
         }

@@ -27,6 +27,8 @@ pub(crate) struct Translated<'a> {
     pub host: Vec<u8>,
     pub entry: u64,
     pub marks: Vec<u32>,
+    /// It goes on at its start by itself.
+    pub rounds: bool,
 }
 
 impl Shows {
@@ -65,7 +67,7 @@ impl Engine {
                 })
             };
             let steps = t.insns.iter().map_while(body).collect();
-            self.verify.steps.insert(t.entry, steps);
+            self.verify.steps.insert(t.entry, (steps, t.rounds));
         }
         if self.shows.any()
             && let Err(e) = self.try_show(cpu, t)

@@ -5,13 +5,14 @@
 //! evaluator is to do an instruction, attention is asked for), the evaluator runs once more, as many instructions, and that is compared.
 //!
 //! What cannot be repeated runs once, in the evaluator: instructions that reach outside of processor and RAM, or read the time, end blocks
-//! (see [`acts_outside`]); a block whose accesses went to a device, that wrote code, or that flushed the TLB stands as the evaluator left it.
+//! (see [`acts_outside`]); a block that goes round more often than [`MOST`] says, whose accesses went to a device, that wrote code, or that flushed the TLB stands as the evaluator left it.
 //! Both are counted.
 
 use crate::dump;
 use crate::run::{End, Engine, Pending};
 use cpu::Cpu;
 use cpu::block::Step;
+use cpu::run::Rounds;
 use cpu::state::{Fpu, Msrs, Table};
 use decode::Code;
 use hashbrown::HashMap;
@@ -20,11 +21,14 @@ use semantics::emit::Flags;
 use std::fmt;
 use std::rc::Rc;
 
+/// The most instructions that a block may take, in all its rounds: it stands as the evaluator left it if it takes more.
+const MOST: u64 = 1 << 14;
+
 /// The engine's part.
 #[derive(Default)]
 pub(crate) struct Verify {
-    /// The instructions of each translation, by its host address.
-    pub steps: HashMap<u64, Rc<[Step]>>,
+    /// The instructions of each translation, by its host address, and whether it goes on by itself where it leads to its start.
+    pub steps: HashMap<u64, (Rc<[Step]>, bool)>,
     /// Memory after the evaluator's run, and after the translator's.
     memory: [Vec<u8>; 2],
 }
@@ -281,19 +285,25 @@ fn segment(s: &arch::Segment) -> String {
 impl Engine {
     /// Runs the block at RIP, translated at `entry`, in both engines.
     pub(crate) fn checked(&mut self, cpu: &mut Cpu, entry: u64) -> (End, Option<Pending>) {
-        let Some(steps) = self.verify.steps.get(&entry).cloned() else {
+        let Some((steps, loops)) = self.verify.steps.get(&entry).cloned() else {
             return self.enter(cpu, entry);
+        };
+        let (rounds, all) = if loops {
+            (Rounds::UntilAttention, Rounds::All)
+        } else {
+            (Rounds::One, Rounds::One)
         };
         cpu.refresh_fp_mode();
         let before = State::of(cpu);
         let epoch = cpu.mmu.tlb.epoch();
         cpu.outside = false;
         cpu.mmu.start_journal();
-        let (done, fault) = cpu.replay(&steps, u64::MAX);
+        let (done, fault) = cpu.replay(&steps, MOST, rounds);
         cpu.mmu.stop_journal();
         cpu.refresh_fp_mode();
         let stats = self.stats.verify.get_or_insert_default();
         if cpu.outside
+            || done == MOST
             || cpu.mmu.tlb.epoch() != epoch
             || cpu.mmu.ram().has_stale()
             || !cpu.mmu.tlb.flushed_pages.is_empty()
@@ -324,7 +334,7 @@ impl Engine {
             let after = State::of(cpu);
             cpu.mmu.undo_journal();
             before.restore(cpu);
-            raised = cpu.replay(&steps, retired).1;
+            raised = cpu.replay(&steps, retired, all).1;
             cpu.refresh_fp_mode();
             expected = State::of(cpu);
             wanted.clear();
