@@ -9,7 +9,12 @@ fn main() {
     let mode = Mode::new(
         Size::B64,
         3,
-        Mode::PROTECTED | Mode::LONG | Mode::FLAT | Mode::FP_MASKED | Mode::OSFXSR,
+        Mode::PROTECTED
+            | Mode::LONG
+            | Mode::FLAT
+            | Mode::FP_MASKED
+            | Mode::X87_MASKED
+            | Mode::OSFXSR,
     );
     let mut insns = Vec::new();
     let mut at = 0;
