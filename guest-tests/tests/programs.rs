@@ -14,6 +14,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Eval,
+    /// Everything is translated at once: programs are too short to wait for that.
     #[cfg(target_arch = "x86_64")]
     Jit,
     /// The translator with every optimisation switched off.
@@ -35,6 +36,10 @@ impl Way {
         #[cfg(target_arch = "x86_64")]
         if let Self::Verify = self {
             config.jit.verify = true;
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Self::Jit = self {
+            assert!(config.jit.switch_off("no-warm-up"));
         }
         config.engine = match self {
             Self::Eval => EngineKind::Eval,

@@ -6,7 +6,7 @@ use asm::{
     Amode, AmodeOffset, AmodeOffsetPlusKnownOffset, CodeSink, Fixed, GprMem, Inst, NonRspGpr,
     Scale, inst,
 };
-use cpu::native::{JUMPS, JumpEntry, offset};
+use cpu::native::{JUMP_BITS, JUMPS, JumpEntry, offset};
 use cranelift_assembler_x64 as asm;
 use semantics::vector::VecOp;
 
@@ -506,7 +506,7 @@ impl HostAssembler for X64 {
     fn jump_cached(&mut self, a: Reg, t: Reg, u: Reg, miss: Label) {
         const { assert!(size_of::<JumpEntry>() == 32) };
         put!(self, movl_mr(t, a));
-        put!(self, shrl_mi(t, 10u8));
+        put!(self, shrl_mi(t, JUMP_BITS as u8));
         put!(self, xorl_rm(t, a));
         put!(self, shll_mi(t, 5u8));
         put!(self, andl_mi(t, (JUMPS as i32 - 1) << 5));

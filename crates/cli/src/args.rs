@@ -112,6 +112,9 @@ pub struct Run {
     /// Translate wrongly, to see that --verify finds it
     #[arg(long, hide = true)]
     pub sabotage: bool,
+    /// Memory for translated code: a number with K, M or G. What has not been needed for long makes room
+    #[arg(long, value_name = "SIZE")]
+    pub code_cache: Option<String>,
 
     /// Where serial line COM1 goes: `stdio`, `null`, `file:PATH` (output only) or `unix:PATH` (a socket that clients connect to)
     #[arg(long, value_name = "LINE", default_value = "stdio")]

@@ -145,6 +145,7 @@ fn jit(run: &Run, engine: EngineKind) -> Result<machine::JitOptions, Refusal> {
     };
     let wanted = [
         ("--jit", run.jit.is_some()),
+        ("--code-cache", run.code_cache.is_some()),
         ("--verify", run.verify),
         ("--dump", run.dump.is_some()),
         ("--dump-file", run.dump_file.is_some()),
@@ -156,6 +157,9 @@ fn jit(run: &Run, engine: EngineKind) -> Result<machine::JitOptions, Refusal> {
             option,
             "there is no translator in this run; accepted with --engine jit, on x86-64 hosts",
         ));
+    }
+    if let Some(size) = &run.code_cache {
+        jit.code_cache = code_cache(size)?;
     }
     jit.dump = match (&run.dump, &run.dump_file) {
         (Some(text), file) => Some(dump(text, file.clone())?),
@@ -278,9 +282,9 @@ fn cpu(name: &str) -> Result<machine::CpuModel, Refusal> {
 }
 
 /// Bytes of a size such as 512M.
-fn memory(text: &str) -> Result<u64, Refusal> {
+fn size(option: &'static str, text: &str) -> Result<u64, Refusal> {
     const ACCEPTED: &str = "accepted is a whole number with K, M, G or T, such as 512M or 2G";
-    let bad = |reason: String| refuse("--memory", reason);
+    let bad = |reason: String| refuse(option, reason);
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let (number, unit) = text.split_at(digits.len());
     let number: u64 = number
@@ -298,7 +302,13 @@ fn memory(text: &str) -> Result<u64, Refusal> {
         "" => return Err(bad(format!("'{text}' has no unit; {ACCEPTED}"))),
         _ => return Err(bad(format!("'{unit}' is not a unit; {ACCEPTED}"))),
     };
-    let bytes = number.saturating_mul(1 << shift);
+    Ok(number.saturating_mul(1 << shift))
+}
+
+/// Bytes of the machine's memory.
+fn memory(text: &str) -> Result<u64, Refusal> {
+    let bad = |reason: String| refuse("--memory", reason);
+    let bytes = size("--memory", text)?;
     let (least, most) = (machine::layout::MEMORY_MIN, machine::layout::MEMORY_MAX);
     let range = format!("accepted are {}M to {}G", least >> 20, most >> 30);
     if bytes < least {
@@ -311,6 +321,27 @@ fn memory(text: &str) -> Result<u64, Refusal> {
         return Err(bad(format!("{text} is not a whole number of 4K pages")));
     }
     Ok(bytes)
+}
+
+/// Bytes of the code cache.
+fn code_cache(text: &str) -> Result<usize, Refusal> {
+    let (least, most) = (
+        machine::JitOptions::CODE_CACHE_MIN,
+        machine::JitOptions::CODE_CACHE_MAX,
+    );
+    let range = format!("accepted are {}M to {}G", least >> 20, most >> 30);
+    let bytes = size("--code-cache", text)?;
+    match usize::try_from(bytes) {
+        Ok(n) if n < least => Err(refuse(
+            "--code-cache",
+            format!("{text} is too little; {range}"),
+        )),
+        Ok(n) if n <= most => Ok(n),
+        _ => Err(refuse(
+            "--code-cache",
+            format!("{text} is too much; {range}"),
+        )),
+    }
 }
 
 fn serial(text: &str) -> Result<Serial, Refusal> {
@@ -373,6 +404,25 @@ mod tests {
         for (text, want) in cases {
             let got = memory(text).unwrap_err().to_string();
             assert!(got.contains(want), "{text}: {got}");
+        }
+    }
+
+    #[test]
+    fn code_caches_have_bounds() {
+        assert_eq!(code_cache("1M"), Ok(1 << 20));
+        assert_eq!(code_cache("2G"), Ok(2 << 30));
+        for (text, want) in [
+            ("1023K", "too little; accepted are 1M to 2G"),
+            ("3G", "too much; accepted are 1M to 2G"),
+            ("16777216T", "too much"),
+            ("4", "no unit"),
+            ("", "not a size"),
+        ] {
+            let got = code_cache(text).unwrap_err().to_string();
+            assert!(
+                got.starts_with("--code-cache: ") && got.contains(want),
+                "{text}: {got}"
+            );
         }
     }
 

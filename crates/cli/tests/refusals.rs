@@ -182,6 +182,14 @@ fn wrong_options_of_the_translator_are_refused_by_name() {
             &["--symbols", &k],
             &["--symbols", "accepted with --perf-map or --dump"],
         ),
+        (
+            &["--code-cache", "100K"],
+            &["--code-cache", "100K is too little", "1M to 2G"],
+        ),
+        (
+            &["--code-cache", "4M", "--engine", "eval"],
+            &["--code-cache", "no translator"],
+        ),
     ];
     for (args, wanted) in cases {
         let out = ferry(&[&["run", "--kernel", &k], *args].concat());

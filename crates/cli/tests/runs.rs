@@ -247,6 +247,11 @@ fn statistics_are_json_on_request() {
     assert_eq!(stats["helpers"]["Out"], 1, "{text}");
     if cfg!(target_arch = "x86_64") {
         assert!(stats["engine"]["exits"]["evaluate"].is_u64(), "{text}");
+        // Code that runs once is not worth a translation.
+        assert_eq!(stats["engine"]["translated_share"], 0.0);
+        let options = ["--debug-exit", "--stats=json", "--jit", "no-warm-up"];
+        let text = said(&run("stats-hot", &code, &options));
+        let stats: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert!(stats["engine"]["translated_share"].as_f64() > Some(0.5));
     }
     // The same as text, a line a counter.
@@ -311,7 +316,7 @@ fn blocks_are_dumped_with_both_codes_side_by_side() {
     let map = dir.file("System.map", b"00100000 T start\n");
     let args = [
         &["--debug-exit", "--symbols", &map, "--dump-file", &file][..],
-        &["--dump", "guest,host:100020-100020"],
+        &["--jit", "no-warm-up", "--dump", "guest,host:100020-100020"],
     ]
     .concat();
     let out = run("dump", SUM, &args);
@@ -325,7 +330,8 @@ fn blocks_are_dumped_with_both_codes_side_by_side() {
     assert!(host.contains("mov qword ptr [rdi],64h"), "{text}");
     assert_eq!(text.matches("block ").count(), 1, "{text}");
 
-    let out = run("dump-guest", SUM, &["--debug-exit", "--dump", "guest"]);
+    let args = ["--debug-exit", "--jit", "no-warm-up", "--dump", "guest"];
+    let out = run("dump-guest", SUM, &args);
     let text = said(&out);
     assert!(
         text.contains("  100028  01c8                 add eax,ecx"),
@@ -344,6 +350,8 @@ fn translated_code_is_named_for_perf() {
         "--kernel",
         &k,
         "--debug-exit",
+        "--jit",
+        "no-warm-up",
         "--perf-map",
         "--symbols",
         &symbols,

@@ -84,6 +84,11 @@ impl Cpu {
     ) -> Result<(), Fault> {
         self.counters.slow_writes += 1;
         let bytes = size_of::<T>() as u64;
+        if let Some(p) = self.guarded(class, addr, bytes) {
+            self.counters.guarded_stores += 1;
+            self.write_bytes(Target::Ram(p), bytes, v.u64());
+            return Ok(());
+        }
         self.check_access(class, seg, addr, bytes, Use::Write)?;
         let v = v.u64();
         let first = PAGE_SIZE - (addr & PAGE_MASK);
@@ -97,6 +102,13 @@ impl Cpu {
         self.write_bytes(low, first, v);
         self.write_bytes(high, bytes - first, v >> (8 * first));
         Ok(())
+    }
+
+    /// Where a store that needs no checks goes if its page is known and only holds code, or did not long ago.
+    #[inline]
+    pub fn guarded(&mut self, class: Class, addr: u64, bytes: u64) -> Option<GuestPhys> {
+        let array = self.array(class);
+        self.mmu.guarded(array, addr, bytes as usize)
     }
 
     /// Faults as a store of `bytes` bytes would.

@@ -1,11 +1,12 @@
 //! Decoded blocks: straight runs of instructions, kept by where their bytes stand in RAM and the mode they were decoded for.
+//!
+//! Steps lie in chunks, bodies and instructions apart, so that a translator reads a block's instructions as they are. A block's place is
+//! reused by a block of the same length; when there is no more room everything is dropped and decoded anew as it is needed.
 
-use crate::{Stop, state::Cpu};
-use arch::{Exception, Fault, GuestPhys, Mode, PAGE_SIZE, Seg, is_canonical};
-use decode::{Code, Insn, Operand, Undecodable};
-use hashbrown::HashMap;
-use memory::{Access, Target};
-use semantics::table::{self, Body};
+use crate::state::Cpu;
+use arch::{GuestPhys, Mode};
+use decode::Insn;
+use semantics::table::Body;
 
 /// One decoded instruction with its body.
 #[derive(Clone, Copy)]
@@ -14,80 +15,104 @@ pub struct Step {
     pub insn: Insn,
 }
 
-/// A run of instructions inside one page.
-pub struct Block {
-    pub steps: Vec<Step>,
-    /// The generation of the frame when it was decoded: another one now means that the block is stale.
-    generation: u32,
-    frame: u64,
-    /// An instruction that goes over the page's end: the frame of its rest, with that one's generation.
-    rest: Option<(u64, u32)>,
+/// The most instructions in a block.
+pub const MAX_STEPS: usize = 64;
+/// Steps in a chunk.
+const CHUNK: usize = 1024;
+/// Chunks before all blocks are dropped: about 32 MiB of steps.
+const MAX_CHUNKS: usize = 384;
+/// Blocks before all are dropped.
+const MAX_BLOCKS: usize = 1 << 17;
+/// Heads of the hash table's chains.
+const BUCKETS: usize = 1 << 14;
+/// No block.
+const NONE: u32 = u32::MAX;
+
+/// What a block is found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub addr: GuestPhys,
+    pub mode: Mode,
+    /// One instruction, for when more would be wrong.
+    pub single: bool,
 }
 
-/// Instructions decoded one behind the other.
-pub struct Run {
-    pub steps: Vec<Step>,
-    /// Where the first stands.
-    pub start: GuestPhys,
-    /// The frame's generation at that time.
-    pub generation: u32,
-}
-
-impl Step {
-    /// Whether the table has a row for it and the CPU model shows it.
-    pub fn exists(&self) -> bool {
-        !std::ptr::fn_addr_eq(self.body, not_there as Body<Cpu>)
+impl Key {
+    fn bucket(self) -> usize {
+        let v = self.addr.0 ^ u64::from(self.mode.0) << 40 ^ u64::from(self.single) << 63;
+        (v.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize % BUCKETS
     }
 }
 
-/// The most instructions in a block.
-const MAX_STEPS: usize = 32;
-/// Blocks kept before all are dropped.
-const MAX_BLOCKS: usize = 1 << 18;
-/// Entries of the direct-mapped table before the hash table.
-const FRONT: usize = 1 << 12;
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
-    addr: u64,
-    mode: Mode,
+/// A block decoded and not yet kept.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    pub bodies: Vec<Body<Cpu>>,
+    pub insns: Vec<Insn>,
+    /// How many at the start the table has and the CPU model shows.
+    pub known: usize,
 }
 
-#[derive(Clone, Copy)]
-struct Front {
-    key: Key,
-    index: u32,
+impl Scratch {
+    pub fn clear(&mut self) {
+        self.bodies.clear();
+        self.insns.clear();
+        self.known = 0;
+    }
+
+    pub fn push(&mut self, step: Step, exists: bool) {
+        if exists && self.known == self.insns.len() {
+            self.known += 1;
+        }
+        self.bodies.push(step.body);
+        self.insns.push(step.insn);
+    }
+}
+
+/// A run of instructions inside one page, or one that goes over the page's end.
+pub(crate) struct Block {
+    pub key: Key,
+    /// The next in the chain of its bucket.
+    next: u32,
+    /// Position of the first step.
+    steps: u32,
+    len: u8,
+    known: u8,
+    /// How often it was evaluated since it was decoded.
+    pub runs: u8,
+    /// No translator takes it.
+    pub hard: bool,
+    /// The generation of the frame when it was decoded: another one now means that the block is stale.
+    pub generation: u32,
+    /// An instruction that goes over the page's end: the frame of its rest, with that one's generation.
+    pub rest: Option<(u64, u32)>,
+}
+
+struct Chunk {
+    bodies: Vec<Body<Cpu>>,
+    insns: Vec<Insn>,
 }
 
 /// The cache of decoded blocks.
 pub struct Blocks {
     blocks: Vec<Block>,
-    index: HashMap<Key, u32>,
-    front: Box<[Front]>,
-    /// The block executed last from outside RAM.
-    outside: Block,
+    free: Vec<u32>,
+    buckets: Box<[u32]>,
+    chunks: Vec<Chunk>,
+    /// Places of dropped blocks, by length.
+    holes: [Vec<u32>; MAX_STEPS + 1],
+    pub(crate) scratch: Scratch,
 }
-
-const NOWHERE: Front = Front {
-    key: Key {
-        addr: u64::MAX,
-        mode: Mode(0),
-    },
-    index: 0,
-};
 
 impl Default for Blocks {
     fn default() -> Self {
         Self {
             blocks: Vec::new(),
-            index: HashMap::new(),
-            front: vec![NOWHERE; FRONT].into(),
-            outside: Block {
-                steps: Vec::new(),
-                generation: 0,
-                frame: 0,
-                rest: None,
-            },
+            free: Vec::new(),
+            buckets: vec![NONE; BUCKETS].into(),
+            chunks: Vec::new(),
+            holes: std::array::from_fn(|_| Vec::new()),
+            scratch: Scratch::default(),
         }
     }
 }
@@ -96,293 +121,237 @@ impl Blocks {
     /// Drops everything.
     pub fn clear(&mut self) {
         self.blocks.clear();
-        self.index.clear();
-        self.front.fill(NOWHERE);
+        self.free.clear();
+        self.buckets.fill(NONE);
+        self.chunks.clear();
+        self.holes.iter_mut().for_each(Vec::clear);
     }
 
-    fn place(key: Key) -> usize {
-        (key.addr ^ key.addr >> 12) as usize % FRONT
-    }
-}
-
-impl Cpu {
-    /// The linear address of the next instruction, checked against CS.
-    pub fn fetch_address(&self) -> Result<u64, Fault> {
-        if self.mode.is_64() {
-            return if is_canonical(self.rip) {
-                Ok(self.rip)
-            } else {
-                Err(Fault::GP0)
-            };
+    pub(crate) fn find(&self, key: Key) -> Option<u32> {
+        let mut at = self.buckets[key.bucket()];
+        while at != NONE {
+            let b = &self.blocks[at as usize];
+            if b.key == key {
+                return Some(at);
+            }
+            at = b.next;
         }
-        let cs = self.segment(Seg::Cs);
-        if self.rip > u64::from(cs.limit) {
-            return Err(Fault::GP0);
-        }
-        Ok(cs.base.wrapping_add(self.rip) & 0xffff_ffff)
+        None
     }
 
-    /// The block at RIP, decoded if need be.
-    pub(crate) fn find_block<'a>(&mut self, blocks: &'a mut Blocks) -> Result<&'a Block, Fault> {
-        let linear = self.fetch_address()?;
-        let host = match self
-            .mmu
-            .tlb
-            .host(self.class as usize, linear, 1, Access::Fetch)
-        {
-            Some(h) => h as u64,
-            None => {
-                self.resolve(self.class, linear, Access::Fetch)?;
-                match self
-                    .mmu
-                    .tlb
-                    .host(self.class as usize, linear, 1, Access::Fetch)
-                {
-                    Some(h) => h as u64,
-                    None => return self.decode_outside_ram(blocks, linear),
-                }
-            }
-        };
-        let key = Key {
-            addr: host,
-            mode: self.mode,
-        };
-        let slot = Blocks::place(key);
-        let front = blocks.front[slot];
-        let known = if front.key == key {
-            Some(front.index)
-        } else {
-            blocks.index.get(&key).copied()
-        };
-        if let Some(index) = known {
-            let b = &blocks.blocks[index as usize];
-            if self.mmu.ram().generation(b.frame) == b.generation
-                && (b.rest.is_none() || self.rest_is_same(b.rest, linear)?)
-            {
-                blocks.front[slot] = Front { key, index };
-                return Ok(&blocks.blocks[index as usize]);
-            }
-        }
-        let block = self.decode_block(linear)?;
-        if blocks.blocks.len() >= MAX_BLOCKS {
-            blocks.clear();
-        }
-        let index = match known.filter(|&k| (k as usize) < blocks.blocks.len()) {
-            Some(k) => {
-                blocks.blocks[k as usize] = block;
-                k
-            }
-            None => {
-                blocks.blocks.push(block);
-                blocks.blocks.len() as u32 - 1
-            }
-        };
-        blocks.index.insert(key, index);
-        blocks.front[slot] = Front { key, index };
-        Ok(&blocks.blocks[index as usize])
+    pub(crate) fn block(&self, index: u32) -> &Block {
+        &self.blocks[index as usize]
     }
 
-    /// A block of one instruction that is not kept: code in ROM or MMIO.
-    #[cold]
-    fn decode_outside_ram<'a>(
+    pub(crate) fn block_mut(&mut self, index: u32) -> &mut Block {
+        &mut self.blocks[index as usize]
+    }
+
+    /// The steps of a block: bodies and instructions.
+    pub(crate) fn steps(&self, index: u32) -> (&[Body<Cpu>], &[Insn]) {
+        let b = self.block(index);
+        let (c, at) = (
+            &self.chunks[b.steps as usize / CHUNK],
+            b.steps as usize % CHUNK,
+        );
+        let end = at + usize::from(b.len);
+        (&c.bodies[at..end], &c.insns[at..end])
+    }
+
+    /// The instructions at a block's start that exist.
+    pub(crate) fn known(&self, index: u32) -> &[Insn] {
+        let known = usize::from(self.block(index).known);
+        &self.steps(index).1[..known]
+    }
+
+    /// Keeps what the scratch holds, which is not empty, in place of a stale block for the same key. One that says the same as before keeps
+    /// its count of runs.
+    pub(crate) fn keep(
         &mut self,
-        blocks: &'a mut Blocks,
-        linear: u64,
-    ) -> Result<&'a Block, Fault> {
-        let step = self.decode_step(linear)?;
-        blocks.outside.steps = vec![step];
-        Ok(&blocks.outside)
+        key: Key,
+        stale: Option<u32>,
+        generation: u32,
+        rest: Option<(u64, u32)>,
+    ) -> u32 {
+        let len = self.scratch.insns.len().min(MAX_STEPS);
+        let hard = self.scratch.known == 0 || rest.is_some();
+        if let Some(i) = stale {
+            let same = self.steps(i).1 == &self.scratch.insns[..len];
+            let b = &mut self.blocks[i as usize];
+            (b.generation, b.rest) = (generation, rest);
+            if same {
+                return i;
+            }
+            let (at, room) = (b.steps, usize::from(b.len));
+            if room != len {
+                self.holes[room].push(at);
+                let Some(at) = self.place(len) else {
+                    self.clear();
+                    return self.keep(key, None, generation, rest);
+                };
+                self.blocks[i as usize].steps = at;
+            }
+            self.fill(i, len);
+            let b = &mut self.blocks[i as usize];
+            (b.runs, b.hard) = (0, hard);
+            return i;
+        }
+        if self.blocks.len() >= MAX_BLOCKS && self.free.is_empty() {
+            self.clear();
+        }
+        let steps = match self.place(len) {
+            Some(at) => at,
+            None => {
+                self.clear();
+                self.place(len).unwrap_or(0)
+            }
+        };
+        let bucket = &mut self.buckets[key.bucket()];
+        let block = Block {
+            key,
+            next: *bucket,
+            steps,
+            len: 0,
+            known: 0,
+            runs: 0,
+            hard,
+            generation,
+            rest,
+        };
+        let i = match self.free.pop() {
+            Some(i) => {
+                self.blocks[i as usize] = block;
+                i
+            }
+            None => {
+                self.blocks.push(block);
+                self.blocks.len() as u32 - 1
+            }
+        };
+        *bucket = i;
+        self.fill(i, len);
+        i
     }
 
-    fn decode_block(&mut self, linear: u64) -> Result<Block, Fault> {
-        let run = self.decode_run(linear, MAX_STEPS)?;
-        let frame = run.start.frame();
-        if run.steps.is_empty() {
-            self.counters.decoded += 1;
-            // Over the page's end: it is kept with where its rest was found, both marked as code before they are read.
-            let generation = self.mmu.mark_code(frame, 1 << 63).unwrap_or(0);
-            let rest = match self.rest_of_page(linear)? {
-                Some(f) => self.mmu.mark_code(f, 1).map(|g| (f, g)),
-                None => None,
-            };
-            let steps = vec![self.decode_step(linear)?];
-            // Its rest outside RAM: stale at once, hence decoded anew each time.
-            let generation = if rest.is_some() {
-                generation
-            } else {
-                generation.wrapping_sub(1)
-            };
-            return Ok(Block {
-                steps,
-                generation,
-                frame,
-                rest,
+    /// Room for `len` steps, or none.
+    fn place(&mut self, len: usize) -> Option<u32> {
+        if let Some(at) = self.holes[len].pop() {
+            return Some(at);
+        }
+        let last = self.chunks.last().map_or(CHUNK, |c| c.insns.len());
+        if last + len > CHUNK {
+            if self.chunks.len() >= MAX_CHUNKS {
+                return None;
+            }
+            self.chunks.push(Chunk {
+                bodies: Vec::with_capacity(CHUNK),
+                insns: Vec::with_capacity(CHUNK),
             });
         }
-        Ok(Block {
-            steps: run.steps,
-            generation: run.generation,
-            frame,
-            rest: None,
-        })
+        let number = self.chunks.len() - 1;
+        let c = self.chunks.last_mut()?;
+        let at = c.insns.len();
+        // Written by `fill`.
+        c.bodies.extend_from_slice(&self.scratch.bodies[..len]);
+        c.insns.extend_from_slice(&self.scratch.insns[..len]);
+        Some((number * CHUNK + at) as u32)
     }
 
-    /// The frame behind the page that follows `linear`'s, if it is RAM.
-    fn rest_of_page(&mut self, linear: u64) -> Result<Option<u64>, Fault> {
-        let next = (linear | (PAGE_SIZE - 1)).wrapping_add(1);
-        let next = if self.mode.is_64() {
-            next
-        } else {
-            next & 0xffff_ffff
-        };
-        let ram = self.mmu.ram().clone();
-        let host = self
-            .mmu
-            .tlb
-            .host(self.class as usize, next, 1, Access::Fetch);
-        Ok(match host {
-            Some(h) => ram.guest_of(h as u64).map(GuestPhys::frame),
-            None => match self.resolve(self.class, next, Access::Fetch)? {
-                Target::Ram(p) => Some(p.frame()),
-                Target::Bus(_) => None,
-            },
-        })
+    /// Copies the scratch into a block's place.
+    fn fill(&mut self, index: u32, len: usize) {
+        let b = &mut self.blocks[index as usize];
+        (b.len, b.known) = (len as u8, self.scratch.known.min(len) as u8);
+        let (c, at) = (
+            &mut self.chunks[b.steps as usize / CHUNK],
+            b.steps as usize % CHUNK,
+        );
+        c.bodies[at..at + len].copy_from_slice(&self.scratch.bodies[..len]);
+        c.insns[at..at + len].copy_from_slice(&self.scratch.insns[..len]);
     }
 
-    /// Whether the rest of an instruction over the page's end still stands where it did.
-    fn rest_is_same(&mut self, rest: Option<(u64, u32)>, linear: u64) -> Result<bool, Fault> {
-        let now = self.rest_of_page(linear)?;
-        Ok(rest.is_some_and(|(f, g)| now == Some(f) && self.mmu.ram().generation(f) == g))
+    /// Drops a block.
+    pub(crate) fn forget(&mut self, index: u32) {
+        let b = &self.blocks[index as usize];
+        let (next, bucket) = (b.next, b.key.bucket());
+        self.holes[usize::from(b.len)].push(b.steps);
+        self.free.push(index);
+        let mut at = self.buckets[bucket];
+        if at == index {
+            self.buckets[bucket] = next;
+            return;
+        }
+        while at != NONE {
+            let b = &mut self.blocks[at as usize];
+            if b.next == index {
+                b.next = next;
+                return;
+            }
+            at = b.next;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(b: &mut Blocks, addr: u64, code: &[u8], generation: u32) -> u32 {
+        let key = Key {
+            addr: GuestPhys(addr),
+            mode: Mode::new(arch::Size::B64, 0, 0),
+            single: false,
+        };
+        b.scratch.clear();
+        let mut s = decode::Stream::new(code, key.mode);
+        while let Ok(insn) = s.next() {
+            let body: Body<Cpu> = |_, _| Ok(());
+            b.scratch.push(Step { body, insn }, true);
+        }
+        let stale = b.find(key);
+        b.keep(key, stale, generation, None)
     }
 
-    /// Decodes at most `most` instructions from RIP on, whose linear address is `linear`, up to an unconditional transfer, the page's
-    /// end or the limit of CS; none if the first one crosses such an end. The lines are marked as code.
-    pub fn decode_run(&mut self, linear: u64, most: usize) -> Result<Run, Fault> {
-        let Target::Ram(start) = self.resolve(self.class, linear, Access::Fetch)? else {
-            return Err(Fault::GP0);
-        };
-        // The limit of CS ends a run too; the step that crosses it faults when it is fetched by itself.
-        let limit = if self.mode.is_64() {
-            usize::MAX
-        } else {
-            (u64::from(self.segment(Seg::Cs).limit) - self.rip) as usize + 1
-        };
-        let room = limit
-            .min(PAGE_SIZE as usize - start.offset())
-            .min(most * decode::MAX_LEN);
-        let (mut page, mut again) = ([0; PAGE_SIZE as usize], [0; PAGE_SIZE as usize]);
-        loop {
-            let _ = self.mmu.ram().read(start, &mut page[..room]);
-            let mut steps = Vec::with_capacity(8);
-            let mut at = 0;
-            while steps.len() < most && at < room {
-                let insn = match decode::decode(&page[at..room], self.mode) {
-                    Ok(i) => i,
-                    Err(Undecodable::Invalid) => {
-                        steps.push(self.undefined(invalid()));
-                        break;
-                    }
-                    // Too long, or over an end: by itself, next time.
-                    Err(Undecodable::Short) => break,
+    #[test]
+    fn a_block_decoded_anew_keeps_its_runs_only_if_it_says_the_same() {
+        let mut b = Blocks::default();
+        let i = put(&mut b, 0x1000, &[0x90, 0x90], 0);
+        b.block_mut(i).runs = 3;
+        assert_eq!(put(&mut b, 0x1000, &[0x90, 0x90], 1), i);
+        assert_eq!((b.block(i).runs, b.block(i).generation), (3, 1));
+        assert_eq!(put(&mut b, 0x1000, &[0xf8, 0x90], 2), i);
+        assert_eq!(b.block(i).runs, 0);
+        assert_eq!(put(&mut b, 0x1000, &[0xf8, 0x90, 0xc3], 3), i);
+        assert_eq!(b.known(i).len(), 3);
+    }
+
+    #[test]
+    fn places_of_dropped_blocks_are_used_again() {
+        let mut b = Blocks::default();
+        for round in 0..3 {
+            for n in 0..100 {
+                put(&mut b, 0x1000 + n, &[0x90; 60], round);
+            }
+            for n in 0..100 {
+                let key = Key {
+                    addr: GuestPhys(0x1000 + n),
+                    mode: Mode::new(arch::Size::B64, 0, 0),
+                    single: false,
                 };
-                let step = self.bind(insn);
-                at += usize::from(step.insn.len);
-                steps.push(step);
-                if ends_block(&insn) {
-                    break;
-                }
-            }
-            let lines = memory::lines(start.offset(), at);
-            let generation = self.mmu.mark_code(start.frame(), lines).unwrap_or(0);
-            // Somebody may have written between the read and the mark.
-            let _ = self.mmu.ram().read(start, &mut again[..room]);
-            if page[..at] == again[..at] {
-                if !steps.is_empty() {
-                    self.counters.blocks += 1;
-                    self.counters.decoded += steps.len() as u64;
-                }
-                return Ok(Run {
-                    steps,
-                    start,
-                    generation,
-                });
+                let i = b.find(key).unwrap();
+                b.forget(i);
+                assert_eq!(b.find(key), None);
             }
         }
+        assert!(b.chunks.len() <= 6, "{}", b.chunks.len());
     }
 
-    /// Decodes one instruction byte by byte through the MMU.
-    fn decode_step(&mut self, linear: u64) -> Result<Step, Fault> {
-        let mut bytes = [0; decode::MAX_LEN];
-        for n in 0..bytes.len() {
-            if !self.mode.is_64() && self.rip + n as u64 > u64::from(self.segment(Seg::Cs).limit) {
-                return Err(Fault::GP0);
-            }
-            let a = linear.wrapping_add(n as u64);
-            let a = if self.mode.is_64() {
-                a
-            } else {
-                a & 0xffff_ffff
-            };
-            bytes[n] = match self.resolve(self.class, a, Access::Fetch)? {
-                Target::Ram(p) => self.mmu.load_phys(p).unwrap_or(0xff),
-                Target::Bus(p) => self.bus.mmio_read(p, bus::AccessSize::Byte) as u8,
-            };
-            match decode::decode(&bytes[..=n], self.mode) {
-                Ok(i) => return Ok(self.bind(i)),
-                Err(Undecodable::Invalid) => return Ok(self.undefined(invalid())),
-                Err(Undecodable::Short) => {}
-            }
+    #[test]
+    fn what_is_too_much_starts_over() {
+        let mut b = Blocks::default();
+        for n in 0..2 * (MAX_CHUNKS * CHUNK / MAX_STEPS) as u64 {
+            let i = put(&mut b, n, &[0x90; MAX_STEPS], 0);
+            assert_eq!(b.steps(i).1.len(), MAX_STEPS);
         }
-        Err(Fault::with_code(Exception::GP, 0))
+        assert!(b.chunks.len() <= MAX_CHUNKS);
     }
-
-    /// The instruction with its body, if the table has it and the CPU model shows it.
-    fn bind(&mut self, insn: Insn) -> Step {
-        let shown =
-            decode::required_features(insn.code).is_some_and(|f| self.model.features.covers(f));
-        match table::row::<Cpu>(insn.code) {
-            Some(row) if shown => Step {
-                body: row.body,
-                insn,
-            },
-            _ => self.undefined(insn),
-        }
-    }
-
-    fn undefined(&mut self, insn: Insn) -> Step {
-        Step {
-            body: not_there,
-            insn,
-        }
-    }
-}
-
-/// An encoding that no row covers: #UD, and counted.
-fn not_there(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
-    cpu.counters.unimplemented(i.code);
-    Err(Fault::UD.into())
-}
-
-fn invalid() -> Insn {
-    Insn {
-        code: Code::INVALID,
-        len: 1,
-        rep: decode::Rep::None,
-        lock: false,
-        address: arch::Size::B64,
-        ops: [Operand::None; 3],
-        mem: decode::Mem {
-            base: decode::Mem::NONE,
-            index: decode::Mem::NONE,
-            scale: 0,
-            seg: Seg::Ds,
-            disp: 0,
-        },
-    }
-}
-
-/// An unconditional transfer: nothing behind it is reached through it.
-fn ends_block(i: &Insn) -> bool {
-    use decode::Flow;
-    !matches!(decode::flow(i.code), Flow::Next | Flow::Conditional)
 }

@@ -3,7 +3,7 @@
 //! - [`state`]: what the SDM says a processor holds.
 //! - [`emit`]: `impl Emit for Cpu`, the evaluator's words: tier 0 and the reference.
 //! - [`access`]: memory accesses that the TLB's fast path does not serve.
-//! - [`run`] and [`block`]: the run loop over decoded blocks.
+//! - [`run`], [`fetch`] and [`block`]: the run loop over decoded blocks, how they are found and decoded, and where they are kept.
 //! - [`event`]: exceptions and interrupts.
 //! - [`helpers`]: instructions of the table's class `helper`.
 //! - [`native`]: what generated code keeps beside.
@@ -15,6 +15,7 @@ pub mod access;
 pub mod block;
 pub mod emit;
 pub mod event;
+pub mod fetch;
 pub mod helpers;
 pub mod model;
 pub mod native;

@@ -6,8 +6,10 @@ use crate::state::Cpu;
 pub const SPILLS: usize = 64;
 /// Scratch vectors.
 pub const VECTORS: usize = 16;
+/// log2 of [`JUMPS`].
+pub const JUMP_BITS: u32 = 12;
 /// Entries of the jump cache.
-pub const JUMPS: usize = 1024;
+pub const JUMPS: usize = 1 << JUMP_BITS;
 
 /// One entry of the jump cache: where host code for an address of the current mapping and mode starts.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +36,7 @@ impl JumpEntry {
 
     /// Where the entry for `rip` stands.
     pub const fn place(rip: u64) -> usize {
-        (rip ^ (rip as u32 >> 10) as u64) as usize % JUMPS
+        (rip ^ (rip as u32 >> JUMP_BITS) as u64) as usize % JUMPS
     }
 }
 
@@ -65,7 +67,8 @@ pub struct Stubs {
 pub struct Native {
     /// RIP of the current page's first byte.
     pub page_base: u64,
-    /// Mapping epoch and mode: equal keys mean that RIP leads to the same code.
+    /// Mapping epoch and mode: equal keys mean that RIP leads to the same code. In supervisor mode it is the epoch of global pages: entries
+    /// of the jump cache for others are dropped when the address space changes.
     pub key: u64,
     /// Operand of a slow path.
     pub address: u64,
@@ -92,6 +95,8 @@ pub struct Native {
     pub attention_mask: u32,
     /// Instructions retired in generated code since it was entered.
     pub retired: u64,
+    /// Host address of the engine's translations, for stubs that drop some.
+    pub cache: u64,
     /// Two registers that a cold path borrows.
     pub saved: [u64; 2],
     /// Offsets of the operands and the result of a vector stub.
@@ -124,6 +129,7 @@ impl Default for Native {
             attention: 0,
             attention_mask: u32::MAX,
             retired: 0,
+            cache: 0,
             saved: [0; 2],
             operands: [0; 3],
             read_limits: [0; 6],

@@ -2,11 +2,13 @@
 
 use crate::block::{Blocks, Step};
 use crate::event::Event;
+use crate::fetch::Found;
 use crate::{Stats, Stop, state::Cpu};
 use arch::{Fault, Rflags};
 use bus::Attention;
 use bus::clock::Pace;
 use decode::{Code, Insn, Operand};
+use semantics::table::Body;
 
 /// What a run loop does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +72,8 @@ impl Cpu {
         let mut blocks = self.blocks.take().unwrap_or_default();
         let shadow = std::mem::take(&mut self.shadow);
         let trap = self.mode.trap();
-        match self.find_block(&mut blocks) {
-            Ok(b) => {
-                self.run_one(&b.steps[0], shadow, trap);
-            }
+        match self.next_step(&mut blocks) {
+            Ok(s) => self.run_one(&s, shadow, trap),
             Err(f) => self.deliver(Event::Exception(f)),
         }
         self.blocks = Some(blocks);
@@ -138,14 +138,23 @@ impl Cpu {
     /// Executes one instruction; tells whether it ended without a fault. Events are not taken: for tests and single steps.
     pub fn step(&mut self) -> Result<(), Fault> {
         let mut blocks = self.blocks.take().unwrap_or_default();
-        let r = self
-            .find_block(&mut blocks)
-            .and_then(|b| match b.steps.first() {
-                Some(s) => self.execute(s),
-                None => Ok(()),
-            });
+        let r = self.next_step(&mut blocks).and_then(|s| self.execute(&s));
         self.blocks = Some(blocks);
         r
+    }
+
+    /// The instruction at RIP alone.
+    fn next_step(&mut self, blocks: &mut Blocks) -> Result<Step, Fault> {
+        Ok(match self.find_block(blocks, true)? {
+            Found::Outside(step) => step,
+            Found::Kept(index) => {
+                let (bodies, insns) = blocks.steps(index);
+                Step {
+                    body: bodies[0],
+                    insn: insns[0],
+                }
+            }
+        })
     }
 
     /// The counters.
@@ -153,7 +162,7 @@ impl Cpu {
         self.counters.report(self.mmu.fills)
     }
 
-    fn execute(&mut self, step: &crate::block::Step) -> Result<(), Fault> {
+    fn execute(&mut self, step: &Step) -> Result<(), Fault> {
         match (step.body)(self, &step.insn) {
             Ok(()) | Err(Stop::End) => self.advance(step.insn.len),
             Err(Stop::Branch) => {}
@@ -172,34 +181,47 @@ impl Cpu {
 
     fn run_block(&mut self, blocks: &mut Blocks) {
         let shadow = std::mem::take(&mut self.shadow);
+        match self.find_block(blocks, false) {
+            Ok(Found::Kept(index)) => self.run_steps(blocks.steps(index), shadow),
+            Ok(Found::Outside(s)) => self.run_steps((&[s.body], &[s.insn]), shadow),
+            Err(f) => self.deliver(Event::Exception(f)),
+        }
+    }
+
+    /// Executes the steps of a block, or the first alone where more would be wrong.
+    pub(crate) fn run_steps(&mut self, (bodies, insns): (&[Body<Self>], &[Insn]), shadow: bool) {
         let trap = self.mode.trap();
-        let block = match self.find_block(blocks) {
-            Ok(b) => b,
-            Err(f) => return self.deliver(Event::Exception(f)),
-        };
         let resume = self.system_flag(Rflags::RF);
-        if (shadow || trap || resume || self.instruction_breakpoints())
-            && self.run_one(&block.steps[0], shadow, trap)
-        {
-            return;
+        if shadow || trap || resume || self.instruction_breakpoints() {
+            let first = Step {
+                body: bodies[0],
+                insn: insns[0],
+            };
+            return self.run_one(&first, shadow, trap);
         }
         let mut done = 0;
         let mut fault = None;
-        for s in &block.steps {
-            match (s.body)(self, &s.insn) {
+        let mut n = 0;
+        while let (Some(body), Some(insn)) = (bodies.get(n), insns.get(n)) {
+            let from = self.rip;
+            match body(self, insn) {
                 Ok(()) => {
-                    self.advance(s.insn.len);
+                    self.advance(insn.len);
                     done += 1;
+                    n += 1;
                     if self.leave {
                         break;
                     }
                 }
                 Err(Stop::Branch) => {
                     done += 1;
-                    break;
+                    match skip(insns, n, self.rip.wrapping_sub(from)) {
+                        Some(to) if !self.leave => n = to,
+                        _ => break,
+                    }
                 }
                 Err(Stop::End) => {
-                    self.advance(s.insn.len);
+                    self.advance(insn.len);
                     done += 1;
                     break;
                 }
@@ -220,12 +242,11 @@ impl Cpu {
         }
     }
 
-    /// One instruction under single step, breakpoints, RF or an interrupt shadow; tells that it was all there was to do.
+    /// One instruction under single step, breakpoints, RF or an interrupt shadow.
     #[cold]
-    fn run_one(&mut self, step: &crate::block::Step, shadow: bool, trap: bool) -> bool {
+    fn run_one(&mut self, step: &Step, shadow: bool, trap: bool) {
         if !shadow && self.hits_instruction_breakpoint() {
-            self.deliver(Event::Exception(Fault::new(arch::Exception::DB)));
-            return true;
+            return self.deliver(Event::Exception(Fault::new(arch::Exception::DB)));
         }
         self.system_flags &= !Rflags::RF.bits();
         let next = self.rip.wrapping_add(step.insn.len.into());
@@ -250,7 +271,6 @@ impl Cpu {
             }
             Err(f) => self.deliver(Event::Exception(f)),
         }
-        true
     }
 
     /// Serves the attention word; a halted processor sleeps here.
@@ -333,6 +353,19 @@ impl Cpu {
         self.rip = 0;
         self.update_mode();
     }
+}
+
+/// Where a branch from step `n` that goes `distance` bytes forward leads in the same block, if it does.
+fn skip(insns: &[Insn], n: usize, distance: u64) -> Option<usize> {
+    let mut left = distance;
+    for (at, i) in insns.iter().enumerate().skip(n) {
+        if left == 0 {
+            // A branch to itself, such as a repeated string instruction's, ends the block.
+            return (at > n).then_some(at);
+        }
+        left = left.checked_sub(i.len.into())?;
+    }
+    None
 }
 
 fn is_software_interrupt(code: Code) -> bool {

@@ -16,6 +16,8 @@ pub struct Counters {
     pub blocks: u64,
     /// Instructions decoded.
     pub decoded: u64,
+    /// Nanoseconds spent decoding.
+    pub decode_ns: u64,
     /// Exceptions delivered, by vector.
     pub exceptions: [u64; 32],
     /// External interrupts delivered.
@@ -23,6 +25,8 @@ pub struct Counters {
     /// Reads and writes that the TLB did not serve: first touches of a page, devices, crossings of a page's end, stores near code.
     pub slow_reads: u64,
     pub slow_writes: u64,
+    /// Stores to pages that hold code, or did not long ago.
+    pub guarded_stores: u64,
     /// Calls of helpers.
     pub helpers: HelperCalls,
     /// Encodings that the table has no row for, or the CPU model no feature, by form: each raised #UD.
@@ -69,6 +73,8 @@ pub struct Stats {
     /// Accesses to data that the TLB did not serve. Those that it did serve are not counted.
     pub tlb_read_misses: u64,
     pub tlb_write_misses: u64,
+    /// Stores to pages that hold code, or did not long ago.
+    pub guarded_stores: u64,
     /// Calls of the processor's own code by instructions, by name.
     pub helpers: BTreeMap<String, u64>,
     pub interrupts: u64,
@@ -100,6 +106,7 @@ impl Counters {
             tlb_fills,
             tlb_read_misses: self.slow_reads,
             tlb_write_misses: self.slow_writes,
+            guarded_stores: self.guarded_stores,
             helpers: self.helpers.by_name(),
             interrupts: self.interrupts,
             exceptions: (0u8..).zip(self.exceptions).filter(|e| e.1 != 0).collect(),

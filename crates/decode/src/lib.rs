@@ -51,6 +51,53 @@ pub fn decode(bytes: &[u8], mode: Mode) -> Result<Insn, Undecodable> {
     Ok(lower(&i, mode))
 }
 
+/// Decodes instructions that stand one behind the other.
+pub struct Stream<'a> {
+    decoder: Decoder<'a>,
+    bytes: &'a [u8],
+    mode: Mode,
+    at: usize,
+}
+
+impl<'a> Stream<'a> {
+    /// A stream over `bytes`.
+    pub fn new(bytes: &'a [u8], mode: Mode) -> Self {
+        Self {
+            decoder: Decoder::with_ip(mode.code().bits(), bytes, 0, OPTIONS),
+            bytes,
+            mode,
+            at: 0,
+        }
+    }
+
+    /// Bytes decoded so far.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The next instruction, as [`decode`] would see it.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an error does not end the stream: it stays where it is"
+    )]
+    pub fn next(&mut self) -> Result<Insn, Undecodable> {
+        self.decoder.set_ip(0);
+        let i = self.decoder.decode();
+        let code = i.code();
+        if code == Code::INVALID || code == Code::Pause || required_features(code).is_none() {
+            // What needs a second look starts over.
+            let rest = self.bytes.get(self.at..).unwrap_or_default();
+            let insn = decode(rest, self.mode)?;
+            self.at += usize::from(insn.len);
+            // Never past the end: the instruction stands in the bytes.
+            let _ = self.decoder.set_position(self.at);
+            return Ok(insn);
+        }
+        self.at += i.len();
+        Ok(lower(&i, self.mode))
+    }
+}
+
 /// Whether the byte before the opcode of a one-byte NOP is a REX prefix with B.
 fn rex_b(bytes: &[u8]) -> bool {
     let opcode = bytes.iter().position(|&b| b == 0x90).unwrap_or(0);
@@ -263,6 +310,29 @@ pub fn flow(code: Code) -> Flow {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_sees_what_decode_sees() {
+        let mode = Mode::new(arch::Size::B64, 0, 0);
+        let mut bytes = Vec::new();
+        for n in 0..4096u32 {
+            bytes.extend_from_slice(&n.wrapping_mul(2_654_435_761).to_le_bytes());
+        }
+        // REX.B PAUSE, a reserved no-operation.
+        bytes.extend_from_slice(&[0xf3, 0x41, 0x90, 0x0f, 0x19, 0xc0, 0xc3]);
+        let mut at = 0;
+        while at < bytes.len() {
+            let mut s = Stream::new(&bytes[at..], mode);
+            loop {
+                let (here, alone) = (at + s.position(), decode(&bytes[at + s.position()..], mode));
+                assert_eq!(s.next(), alone, "at {here}");
+                if alone.is_err() {
+                    break;
+                }
+            }
+            at += s.position() + 1;
+        }
+    }
 
     #[test]
     fn sixteen_bytes_are_too_long_and_fifteen_are_not() {

@@ -1,38 +1,78 @@
 //! Executable memory: shared memory mapped twice, read-write for us, read-execute for the processor; never both on one mapping. It has no
 //! file, not even a memfd: perf(1) looks for names of its code only then in the map that we write.
 //!
-//! Code grows up from the start; cells, the data words that code jumps through and loads, grow down from the end, so that code and
-//! data never share a cache line.
+//! The arena is a ring of segments. A translation is placed in the hole that a dropped one left, or at the end of the segment that is open;
+//! when that is full, the next one is opened, and whoever owns what lies in it drops that first. In a segment code grows up from the
+//! start; data, the words that code jumps through and loads, grows down from the end, so that code and data never share a cache line.
 //!
 //! # Unsafe
-//! Owns both mappings. Invariant: every offset that is written was handed out by [`Arena::code`] or [`Arena::cells`], hence inside the
-//! mapping; code that was handed out stays as it is until [`Arena::clear`], which is called only while no vCPU runs generated code.
+//! Owns both mappings. Invariant: every offset that is written lies in a [`Space`] that was handed out, hence inside the mapping; code in
+//! it stays as it is until the space is given back, which happens only when no vCPU can be inside any more.
 #![expect(unsafe_code, reason = "owns the two mappings of generated code")]
 
 use crate::Error;
 use rustix::mm::{
-    MapFlags, MprotectFlags, MremapFlags, ProtFlags, mmap_anonymous, mprotect, mremap, munmap,
+    Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags, madvise, mmap_anonymous, mprotect,
+    mremap, munmap,
 };
 use std::ptr::null_mut;
+
+/// Segments of the arena.
+pub const SEGMENTS: usize = 16;
+/// The smallest segment.
+const LEAST: usize = 64 << 10;
+/// Code is placed in units of this.
+const CODE_UNIT: usize = 64;
+/// Data is placed in units of this.
+const DATA_UNIT: usize = 16;
+/// Code sizes, in units, that holes are sorted by; larger ones stand together.
+const CLASSES: usize = 65;
+
+/// What one translation occupies: offsets and lengths of its code and data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    pub code: u32,
+    code_len: u32,
+    pub data: u32,
+    data_len: u32,
+}
+
+impl Space {
+    /// Bytes in all.
+    pub fn bytes(self) -> usize {
+        self.code_len as usize + self.data_len as usize
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Segment {
+    /// First free byte of code.
+    code: usize,
+    /// First used byte of data.
+    data: usize,
+}
 
 /// Both mappings of the memory for generated code.
 pub struct Arena {
     write: *mut u8,
     exec: *const u8,
     len: usize,
-    /// First free byte of code.
-    code: usize,
-    /// First used byte of cells.
-    cells: usize,
+    segments: [Segment; SEGMENTS],
+    /// The one that is being filled.
+    open: usize,
+    /// Spaces given back, by units of code.
+    holes: Vec<Vec<Space>>,
+    used: usize,
 }
 
 // SAFETY: the mappings belong to the arena alone; access goes through `&mut`.
 unsafe impl Send for Arena {}
 
 impl Arena {
-    /// `bytes` of memory, committed as it is used.
+    /// At least `bytes` of memory, committed as it is used.
     pub fn new(bytes: usize) -> Result<Self, Error> {
-        let len = bytes.next_multiple_of(1 << 16).max(1 << 20);
+        let segment = (bytes / SEGMENTS).next_multiple_of(1 << 12).max(LEAST);
+        let len = segment * SEGMENTS;
         let trouble = |e: rustix::io::Errno| Error::Map {
             bytes: len,
             source: e.into(),
@@ -47,53 +87,154 @@ impl Arena {
         unsafe { mprotect(exec, len, MprotectFlags::READ | MprotectFlags::EXEC) }
             .map_err(trouble)?;
         let (write, exec) = (write.cast(), exec.cast_const().cast());
-        Ok(Self {
+        let mut arena = Self {
             write,
             exec,
             len,
-            code: 0,
-            cells: len,
-        })
+            segments: [Segment::default(); SEGMENTS],
+            open: 0,
+            holes: vec![Vec::new(); CLASSES],
+            used: 0,
+        };
+        for n in 0..SEGMENTS {
+            arena.empty(n);
+        }
+        Ok(arena)
     }
 
-    /// Forgets all code. No vCPU may be inside.
-    pub fn clear(&mut self) {
-        self.code = 0;
-        self.cells = self.len;
+    fn segment_len(&self) -> usize {
+        self.len / SEGMENTS
+    }
+
+    fn empty(&mut self, n: usize) {
+        let len = self.segment_len();
+        self.segments[n] = Segment {
+            code: n * len,
+            data: (n + 1) * len,
+        };
+    }
+
+    /// Which segment a space lies in.
+    pub fn segment_of(&self, s: Space) -> usize {
+        s.code as usize / self.segment_len()
+    }
+
+    /// The segment that [`Arena::advance`] would open.
+    pub fn next(&self) -> usize {
+        (self.open + 1) % SEGMENTS
+    }
+
+    /// Opens the next segment. What lies in it was dropped, and no vCPU is inside.
+    pub fn advance(&mut self) {
+        let len = self.segment_len();
+        let full = self.open * len;
+        // What is full is hardly written any more: its pages need not count twice.
+        // SAFETY: inside our mapping, which is shared: the content stays.
+        let _ = unsafe { madvise(self.write.add(full).cast(), len, Advice::LinuxDontNeed) };
+        self.open = self.next();
+        let n = self.open;
+        for class in &mut self.holes {
+            class.retain(|s| s.code as usize / len != n);
+        }
+        self.empty(n);
     }
 
     /// Bytes in use and in all.
     pub fn used(&self) -> (usize, usize) {
-        (self.code + (self.len - self.cells), self.len)
+        (self.used, self.len)
     }
 
-    /// Whether `code` bytes and `cells` cells fit.
-    pub fn has_room(&self, code: usize, cells: usize) -> bool {
-        self.code + code + 64 + 8 * cells <= self.cells
+    /// Whether a segment is large enough.
+    pub fn can_hold(&self, code: usize, data: usize) -> bool {
+        code.next_multiple_of(CODE_UNIT) + data.next_multiple_of(DATA_UNIT) <= self.segment_len()
     }
 
-    /// Places a block: answers its offset and that of its first cell. `patch` may change the bytes, knowing both.
-    pub fn place(
-        &mut self,
-        code: &[u8],
-        cells: usize,
-        patch: impl FnOnce(&mut [u8], usize, usize),
-    ) -> Option<(usize, usize)> {
-        if !self.has_room(code.len(), cells) {
-            return None;
+    /// Room for a translation; `None` if the open segment is full.
+    pub fn alloc(&mut self, code: usize, data: usize) -> Option<Space> {
+        let code = code.next_multiple_of(CODE_UNIT);
+        let data = data.next_multiple_of(DATA_UNIT);
+        let units = code / CODE_UNIT;
+        let space = if let Some(s) = self.take_hole(units, data) {
+            s
+        } else {
+            let s = &mut self.segments[self.open];
+            if s.code + code > s.data.checked_sub(data)? {
+                return None;
+            }
+            let at = s.code;
+            s.code += code;
+            s.data -= data;
+            Space {
+                code: at as u32,
+                code_len: code as u32,
+                data: s.data as u32,
+                data_len: data as u32,
+            }
+        };
+        self.used += space.bytes();
+        Some(space)
+    }
+
+    /// A hole that fits well enough.
+    fn take_hole(&mut self, units: usize, data: usize) -> Option<Space> {
+        for class in units..(units + 2).min(CLASSES) {
+            let holes = &mut self.holes[class];
+            let from = holes.len().saturating_sub(8);
+            let fits = |s: &Space| s.data_len as usize >= data && s.data_len as usize <= data + 256;
+            if let Some(n) = holes[from..].iter().position(fits) {
+                return Some(holes.swap_remove(from + n));
+            }
         }
-        let at = self.code;
-        self.code = (at + code.len()).next_multiple_of(16);
-        self.cells -= 8 * cells;
-        let mut bytes = code.to_vec();
-        patch(&mut bytes, at, self.cells);
-        // SAFETY: `has_room` checked the range.
+        None
+    }
+
+    /// A space is no longer occupied; it can be handed out again after [`Arena::reuse`].
+    pub fn release(&mut self, s: Space) {
+        self.used -= s.bytes();
+    }
+
+    /// No vCPU can be in a released space any more.
+    pub fn reuse(&mut self, s: Space) {
+        let class = s.code_len as usize / CODE_UNIT;
+        if let Some(holes) = self.holes.get_mut(class) {
+            holes.push(s);
+        }
+    }
+
+    /// Puts code into its space.
+    pub fn write_code(&mut self, s: Space, code: &[u8]) {
+        assert!(code.len() <= s.code_len as usize && s.code as usize + code.len() <= self.len);
+        // SAFETY: just checked.
         unsafe {
             self.write
-                .add(at)
-                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
+                .add(s.code as usize)
+                .copy_from_nonoverlapping(code.as_ptr(), code.len())
         };
-        Some((at, self.cells))
+    }
+
+    /// Puts a 32-bit field into code.
+    pub fn write_field(&mut self, s: Space, at: u32, value: i32) {
+        assert!(at + 4 <= s.code_len && s.code as usize + at as usize + 4 <= self.len);
+        // SAFETY: just checked.
+        unsafe {
+            self.write
+                .add((s.code + at) as usize)
+                .cast::<i32>()
+                .write_unaligned(value)
+        };
+    }
+
+    /// Puts a plain value into a space's data.
+    pub fn write_data<T: Copy>(&mut self, s: Space, at: usize, value: T) {
+        const { assert!(align_of::<T>() <= DATA_UNIT) };
+        let offset = s.data as usize + at;
+        assert!(
+            at + size_of::<T>() <= s.data_len as usize
+                && offset + size_of::<T>() <= self.len
+                && offset.is_multiple_of(align_of::<T>())
+        );
+        // SAFETY: just checked.
+        unsafe { self.write.add(offset).cast::<T>().write(value) };
     }
 
     /// The address that the processor executes or reads `offset` at.
@@ -107,11 +248,18 @@ impl Arena {
         (o < self.len).then_some(o)
     }
 
-    /// Sets a cell.
+    /// Sets a cell, which generated code may be reading.
     pub fn set_cell(&mut self, offset: usize, value: u64) {
-        assert!(offset >= self.cells && offset + 8 <= self.len && offset.is_multiple_of(8));
+        assert!(offset + 8 <= self.len && offset.is_multiple_of(8));
         // SAFETY: just checked; cells are read by generated code with aligned loads, which see the old word or the new one.
         unsafe { self.write.add(offset).cast::<u64>().write_volatile(value) };
+    }
+
+    /// A word of data.
+    pub fn word(&self, offset: usize) -> Option<u64> {
+        let fits = offset + 8 <= self.len && offset.is_multiple_of(8);
+        // SAFETY: just checked.
+        fits.then(|| unsafe { self.exec.add(offset).cast::<u64>().read_volatile() })
     }
 
     /// The bytes of a block, for people.
@@ -119,7 +267,7 @@ impl Arena {
         let end = (offset + len).min(self.len);
         (offset.min(end)..end)
             // SAFETY: inside the mapping.
-            .map(|o| unsafe { self.write.add(o).read() })
+            .map(|o| unsafe { self.exec.add(o).read() })
             .collect()
     }
 }
@@ -131,5 +279,30 @@ impl Drop for Arena {
             let _ = munmap(self.write.cast(), self.len);
             let _ = munmap(self.exec.cast_mut().cast(), self.len);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn released_space_is_used_again_and_segments_come_round() {
+        let mut a = Arena::new(1 << 20).unwrap();
+        let s = a.alloc(100, 40).unwrap();
+        a.write_code(s, &[0xc3; 100]);
+        a.write_data(s, 8, 7u64);
+        assert_eq!(a.word(s.data as usize + 8), Some(7));
+        a.release(s);
+        a.reuse(s);
+        assert_eq!(a.alloc(90, 33), Some(s));
+        let mut opened = 0;
+        while opened < 3 * SEGMENTS {
+            if a.alloc(1000, 100).is_none() {
+                a.advance();
+                opened += 1;
+            }
+        }
+        assert!(a.can_hold(1000, 100) && !a.can_hold(LEAST, 16));
     }
 }

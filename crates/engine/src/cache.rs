@@ -1,14 +1,17 @@
-//! The translations: found by guest-physical address and mode, linked to each other, dropped when their guest code is written.
+//! The translations: found by guest-physical address and mode, linked to each other, dropped when their guest code is written or when the
+//! room they take is wanted.
+//!
+//! Everything is dense: translations and links are records in slabs, chained by their numbers. A link's cell carries the number of its
+//! record beside the address that it leads to. What a translation occupied is free for another once every vCPU has left generated code
+//! since it was dropped: see [`Cache::collect`].
 
-use crate::arena::Arena;
+use crate::arena::{Arena, Space};
 use crate::enter::HelperCall;
-use crate::stats::EngineStats;
 use arch::{GuestPhys, Mode, PAGE_SIZE};
-use baseline::block::{Block, Cell, FpCall};
+use baseline::block::{Block, Cell};
 use cpu::native::JumpEntry;
 use hashbrown::HashMap;
-use memory::lines;
-use semantics::vector::VecOp;
+use memory::{Ram, lines};
 
 /// What a translation is found by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,58 +20,86 @@ pub struct Key {
     pub mode: Mode,
 }
 
-/// A link cell: where it stands, and the resolver it goes back to.
-#[derive(Clone, Copy, Debug)]
-struct Link {
-    cell: usize,
-    resolver: u64,
+/// Heads of the hash table's chains.
+const BUCKETS: usize = 1 << 15;
+/// No record.
+const NONE: u32 = u32::MAX;
+/// Bytes from a cell to the next: the word that code reads, and a word of ours.
+const CELL: usize = 16;
+
+impl Key {
+    fn bucket(self) -> usize {
+        let v = self.addr.0 ^ u64::from(self.mode.0) << 40;
+        (v.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize % BUCKETS
+    }
 }
 
-/// What cells point to, kept alive with the code.
-#[expect(dead_code, reason = "owned, not read: generated code reads it")]
-enum Kept {
-    Helper(Box<HelperCall>),
-    Vector(Box<VecOp>),
-    Fp(Box<FpCall>),
+/// A link cell.
+struct Link {
+    /// Its offset in the arena, and that of the resolver that it goes back to.
+    cell: u32,
+    resolver: u32,
+    /// The next link of the same translation.
+    sibling: u32,
+    /// The translation it leads to, and its neighbours among the links that do.
+    target: u32,
+    next: u32,
+    previous: u32,
+}
+
+/// From which addresses the jump cache may know a translation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Nowhere,
+    From(u64),
+    FromSeveral,
 }
 
 struct Translation {
     key: Key,
-    entry: u64,
-    host_bytes: usize,
+    space: Space,
+    known: Known,
+    host_bytes: u32,
     /// Guest bytes.
-    bytes: u32,
-    /// Links of others that lead here.
-    incoming: Vec<Link>,
+    bytes: u16,
     live: bool,
-    /// What its cells point to.
-    #[expect(dead_code, reason = "owned, not read: generated code reads it")]
-    kept: Vec<Kept>,
+    /// Its own links.
+    links: u32,
+    /// Links of others, or its own, that lead here.
+    incoming: u32,
+    /// The next in the chain of its bucket, and of its frame.
+    next: u32,
+    next_in_frame: u32,
 }
 
-const FRONT: usize = 1 << 13;
-const NOWHERE: Key = Key {
-    addr: GuestPhys(u64::MAX),
-    mode: Mode(0),
-};
-
-fn place(key: Key) -> usize {
-    (key.addr.0 ^ key.addr.0 >> 12 ^ u64::from(key.mode.0) << 3) as usize % FRONT
+/// What the cache counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Translations dropped because their guest code was written.
+    pub invalidated: u64,
+    /// Translations dropped for their room, and segments opened again.
+    pub evicted: u64,
+    pub evictions: u64,
+    /// Translations that are.
+    pub live: u64,
 }
 
 /// All translations of a machine.
 pub struct Cache {
     pub arena: Arena,
     translations: Vec<Translation>,
-    index: HashMap<Key, u32>,
-    /// A direct-mapped table before the index.
-    front: Vec<(Key, u64)>,
-    /// Where translation was tried and the evaluator must do the next instruction, with the frame's generation then.
-    hard: HashMap<Key, u32>,
-    /// By frame.
-    frames: HashMap<u64, Vec<u32>>,
-    /// By the offset of a link cell in the arena: its resolver and where it leads in the page.
-    links: HashMap<usize, (u64, i64)>,
+    free: Vec<u32>,
+    links: Vec<Link>,
+    free_links: Vec<u32>,
+    buckets: Box<[u32]>,
+    /// By frame, the first of its translations.
+    frames: HashMap<u64, u32>,
+    /// Spaces of dropped translations that a vCPU may still be in.
+    limbo: Vec<Space>,
+    /// Moves on whenever a translation is dropped: numbers and cells from before may mean something else.
+    drops: u64,
+    stale: Vec<(u64, u64)>,
+    pub counts: Counts,
 }
 
 impl Cache {
@@ -77,175 +108,484 @@ impl Cache {
         Self {
             arena,
             translations: Vec::new(),
-            index: HashMap::new(),
-            front: vec![(NOWHERE, 0); FRONT],
-            hard: HashMap::new(),
+            free: Vec::new(),
+            links: Vec::new(),
+            free_links: Vec::new(),
+            buckets: vec![NONE; BUCKETS].into(),
             frames: HashMap::new(),
-            links: HashMap::new(),
+            limbo: Vec::new(),
+            drops: 0,
+            stale: Vec::new(),
+            counts: Counts::default(),
         }
     }
 
-    /// The entry of the translation for `key`.
-    pub fn find(&mut self, key: Key) -> Option<u64> {
-        let slot = &mut self.front[place(key)];
-        if slot.0 == key {
-            return Some(slot.1);
+    /// The number of the translation for `key`, until [`Cache::drops`] moves on.
+    #[inline]
+    pub fn find(&self, key: Key) -> Option<u32> {
+        let mut at = self.buckets[key.bucket()];
+        while at != NONE {
+            let t = &self.translations[at as usize];
+            if t.key == key {
+                return Some(at);
+            }
+            at = t.next;
         }
-        let entry = self
-            .index
-            .get(&key)
-            .map(|&i| self.translations[i as usize].entry)?;
-        *slot = (key, entry);
-        Some(entry)
+        None
     }
 
-    /// Notes that the evaluator must do the instruction at `key`.
-    pub fn note_hard(&mut self, key: Key, generation: u32) {
-        self.hard.insert(key, generation);
+    /// The host address of a translation's code.
+    #[inline]
+    pub fn entry(&self, id: u32) -> u64 {
+        self.arena
+            .address(self.translations[id as usize].space.code as usize)
     }
 
-    /// Whether the evaluator must do the instruction at `key`, as far as is known.
-    pub fn is_hard(&self, key: Key, generation: u32) -> bool {
-        self.hard.get(&key) == Some(&generation)
+    /// Notes that the jump cache knows a translation from `rip`.
+    #[inline]
+    pub fn note_jump(&mut self, id: u32, rip: u64) {
+        let known = &mut self.translations[id as usize].known;
+        if *known != Known::From(rip) {
+            *known = match *known {
+                Known::Nowhere => Known::From(rip),
+                _ => Known::FromSeveral,
+            };
+        }
     }
 
-    /// Whether there is no translation.
-    pub fn is_empty(&self) -> bool {
-        self.translations.is_empty()
+    /// Counts drops.
+    #[inline]
+    pub fn drops(&self) -> u64 {
+        self.drops
     }
 
-    /// Drops everything. No vCPU may be in generated code.
-    pub fn clear(&mut self) {
-        self.translations.clear();
-        self.index.clear();
-        self.front.fill((NOWHERE, 0));
-        self.hard.clear();
-        self.frames.clear();
-        self.links.clear();
-        self.arena.clear();
+    /// No vCPU is in generated code: what was dropped can be written over.
+    #[inline]
+    pub fn collect(&mut self) {
+        if !self.limbo.is_empty() {
+            for s in std::mem::take(&mut self.limbo) {
+                self.arena.reuse(s);
+            }
+        }
     }
 
-    /// Takes a finished block in; `None` if the arena is full.
-    pub fn insert(&mut self, key: Key, block: &Block<'_>) -> Option<u64> {
-        let fixups = block.fixups;
-        let (at, cells) = self
-            .arena
-            .place(block.code, block.cells.len(), |bytes, at, cells| {
-                for f in fixups {
-                    let field = f.at as usize;
-                    let to = (cells + 8 * f.slot as usize) as i64 - (at + field + 4) as i64;
-                    bytes[field..field + 4].copy_from_slice(&(to as i32).to_le_bytes());
-                }
-            })?;
-        let mut kept = Vec::new();
+    /// Takes a finished block in, in the place of the oldest ones if need be; `None` if no segment is large enough. No vCPU is in generated
+    /// code.
+    pub fn insert(&mut self, key: Key, block: &Block<'_>, jumps: &mut [JumpEntry]) -> Option<u32> {
+        let data = CELL * block.cells.len() + block.cells.iter().map(payload).sum::<usize>();
+        if !self.arena.can_hold(block.code.len(), data) {
+            return None;
+        }
+        let space = loop {
+            match self.arena.alloc(block.code.len(), data) {
+                Some(s) => break s,
+                None => self.evict(jumps),
+            }
+        };
+        self.arena.write_code(space, block.code);
+        for f in block.fixups {
+            let cell = i64::from(space.data) + (CELL * f.slot as usize) as i64;
+            let field = i64::from(space.code) + i64::from(f.at) + 4;
+            self.arena.write_field(space, f.at, (cell - field) as i32);
+        }
+        let head = self.buckets[key.bucket()];
+        let frame = self.frames.entry(key.addr.frame()).or_insert(NONE);
+        let t = Translation {
+            key,
+            space,
+            known: Known::Nowhere,
+            host_bytes: block.code.len() as u32,
+            bytes: block.bytes as u16,
+            live: true,
+            links: NONE,
+            incoming: NONE,
+            next: head,
+            next_in_frame: *frame,
+        };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.translations[id as usize] = t;
+                id
+            }
+            None => {
+                self.translations.push(t);
+                self.translations.len() as u32 - 1
+            }
+        };
+        *frame = id;
+        self.buckets[key.bucket()] = id;
+        self.fill_cells(id, block);
+        self.counts.live += 1;
+        Some(id)
+    }
+
+    fn fill_cells(&mut self, id: u32, block: &Block<'_>) {
+        let space = self.translations[id as usize].space;
+        let mut free = CELL * block.cells.len();
         for (n, c) in block.cells.iter().enumerate() {
-            let cell = cells + 8 * n;
+            let cell = CELL * n;
+            let mut aside = 0;
+            let here = self.arena.address(space.data as usize + free);
             let value = match *c {
-                Cell::Link { resolver, target } => {
-                    let resolver = self.arena.address(at + resolver as usize);
-                    self.links.insert(cell, (resolver, target));
-                    resolver
+                Cell::Link { resolver, .. } => {
+                    let resolver = space.code + resolver;
+                    let link = Link {
+                        cell: space.data + cell as u32,
+                        resolver,
+                        sibling: self.translations[id as usize].links,
+                        target: NONE,
+                        next: NONE,
+                        previous: NONE,
+                    };
+                    let number = match self.free_links.pop() {
+                        Some(l) => {
+                            self.links[l as usize] = link;
+                            l
+                        }
+                        None => {
+                            self.links.push(link);
+                            self.links.len() as u32 - 1
+                        }
+                    };
+                    self.translations[id as usize].links = number;
+                    aside = u64::from(number);
+                    self.arena.address(resolver as usize)
                 }
-                Cell::Helper(h, insn) => {
-                    let b = Box::new(HelperCall::new(h, insn));
-                    let p = &raw const *b as u64;
-                    kept.push(Kept::Helper(b));
-                    p
+                Cell::Helper(helper, insn) => {
+                    self.arena
+                        .write_data(space, free, HelperCall::new(helper, insn));
+                    here
                 }
                 Cell::Vector(op) => {
-                    let b = Box::new(op);
-                    let p = &raw const *b as u64;
-                    kept.push(Kept::Vector(b));
-                    p
+                    self.arena.write_data(space, free, op);
+                    here
                 }
                 Cell::Fp(call) => {
-                    let b = Box::new(call);
-                    let p = &raw const *b as u64;
-                    kept.push(Kept::Fp(b));
-                    p
+                    self.arena.write_data(space, free, call);
+                    here
                 }
             };
-            self.arena.set_cell(cell, value);
+            self.arena.write_data(space, cell, [value, aside]);
+            free += payload(c);
         }
-        let entry = self.arena.address(at);
-        let id = self.translations.len() as u32;
-        self.translations.push(Translation {
-            key,
-            entry,
-            host_bytes: block.code.len(),
-            bytes: block.bytes,
-            incoming: Vec::new(),
-            live: true,
-            kept,
-        });
-        self.index.insert(key, id);
-        self.frames.entry(key.addr.frame()).or_default().push(id);
-        Some(entry)
     }
 
-    /// Lets the link cell at host address `cell` lead to the translation for `key`, if both still are.
-    pub fn link(&mut self, cell: u64, key: Key) {
+    /// Lets the link cell at host address `cell` lead to a translation. Both were found since something was dropped last.
+    pub fn link(&mut self, cell: u64, target: u32) {
         let Some(cell) = self.arena.offset(cell) else {
             return;
         };
-        let (Some(&(resolver, _)), Some(&id)) = (self.links.get(&cell), self.index.get(&key))
-        else {
+        let Some(number) = self.arena.word(cell + 8) else {
             return;
         };
-        let t = &mut self.translations[id as usize];
-        t.incoming.push(Link { cell, resolver });
-        let entry = t.entry;
+        let Some(link) = self.links.get_mut(number as usize) else {
+            return;
+        };
+        if link.cell as usize != cell || link.target != NONE {
+            return;
+        }
+        let t = &mut self.translations[target as usize];
+        (link.target, link.next, link.previous) = (target, t.incoming, NONE);
+        let next = std::mem::replace(&mut t.incoming, number as u32);
+        if let Some(l) = self.links.get_mut(next as usize) {
+            l.previous = number as u32;
+        }
+        let entry = self.entry(target);
         self.arena.set_cell(cell, entry);
     }
 
-    /// Drops the translations made from any of `lines` of `frame`, and what `jumps` knows of them.
-    pub fn invalidate(
-        &mut self,
-        frame: u64,
-        hit: u64,
-        jumps: &mut [JumpEntry],
-        stats: &mut EngineStats,
-    ) {
-        let Some(ids) = self.frames.get_mut(&frame) else {
+    /// Takes a link out of those that lead to its target.
+    fn detach(&mut self, number: u32) {
+        let l = &mut self.links[number as usize];
+        let target = std::mem::replace(&mut l.target, NONE);
+        let (next, previous) = (l.next, l.previous);
+        if target == NONE {
             return;
-        };
-        let mut dropped = Vec::new();
-        ids.retain(|&id| {
-            let t = &self.translations[id as usize];
-            let touched = lines(t.key.addr.offset(), t.bytes as usize) & hit != 0;
-            if touched {
-                dropped.push(id);
-            }
-            !touched
-        });
-        for id in dropped {
-            let t = &mut self.translations[id as usize];
-            t.live = false;
-            stats.invalidated += 1;
-            let slot = &mut self.front[place(t.key)];
-            if slot.0 == t.key {
-                *slot = (NOWHERE, 0);
-            }
-            if self.index.get(&t.key) == Some(&id) {
-                self.index.remove(&t.key);
-            }
-            let (entry, incoming) = (t.entry, std::mem::take(&mut t.incoming));
-            for l in incoming {
-                self.arena.set_cell(l.cell, l.resolver);
-            }
-            for j in jumps.iter_mut().filter(|j| j.entry == entry) {
-                *j = JumpEntry::NONE;
+        }
+        if let Some(l) = self.links.get_mut(next as usize) {
+            l.previous = previous;
+        }
+        match self.links.get_mut(previous as usize) {
+            Some(l) => l.next = next,
+            None => self.translations[target as usize].incoming = next,
+        }
+    }
+
+    /// Drops a translation that is out of its frame's chain already: nothing finds it or leads to it any more.
+    fn drop_translation(&mut self, id: u32, jumps: &mut [JumpEntry]) {
+        let t = &mut self.translations[id as usize];
+        t.live = false;
+        let (key, space, known) = (t.key, t.space, t.known);
+        let (mut own, next) = (std::mem::replace(&mut t.links, NONE), t.next);
+        while own != NONE {
+            self.detach(own);
+            self.free_links.push(own);
+            own = self.links[own as usize].sibling;
+        }
+        let mut incoming = std::mem::replace(&mut self.translations[id as usize].incoming, NONE);
+        while incoming != NONE {
+            let l = &mut self.links[incoming as usize];
+            l.target = NONE;
+            let (cell, resolver) = (l.cell as usize, l.resolver as usize);
+            incoming = l.next;
+            let resolver = self.arena.address(resolver);
+            self.arena.set_cell(cell, resolver);
+        }
+        let bucket = key.bucket();
+        if self.buckets[bucket] == id {
+            self.buckets[bucket] = next;
+        } else {
+            let mut at = self.buckets[bucket];
+            while at != NONE {
+                let t = &mut self.translations[at as usize];
+                if t.next == id {
+                    t.next = next;
+                    break;
+                }
+                at = t.next;
             }
         }
+        let entry = self.arena.address(space.code as usize);
+        match known {
+            Known::Nowhere => {}
+            Known::From(rip) => {
+                let j = &mut jumps[JumpEntry::place(rip)];
+                if j.entry == entry {
+                    *j = JumpEntry::NONE;
+                }
+            }
+            Known::FromSeveral => {
+                for j in jumps.iter_mut().filter(|j| j.entry == entry) {
+                    *j = JumpEntry::NONE;
+                }
+            }
+        }
+        self.free.push(id);
+        self.arena.release(space);
+        self.drops += 1;
+        self.counts.live -= 1;
+    }
+
+    /// Drops the translations whose guest code was written, and what `jumps` knows of them. Generated code may run, but none of theirs.
+    pub fn drop_stale(&mut self, ram: &Ram, jumps: &mut [JumpEntry]) {
+        let mut stale = std::mem::take(&mut self.stale);
+        ram.take_stale(&mut stale);
+        for &(frame, hit) in &stale {
+            self.invalidate(frame, hit, jumps);
+        }
+        self.stale = stale;
+    }
+
+    /// Drops the translations made from any of `lines` of `frame`.
+    fn invalidate(&mut self, frame: u64, hit: u64, jumps: &mut [JumpEntry]) {
+        let touched = |t: &Translation| lines(t.key.addr.offset(), usize::from(t.bytes)) & hit != 0;
+        let dropped = self.drop_in_frame(frame, touched, jumps);
+        self.counts.invalidated += dropped;
+    }
+
+    /// Drops those of a frame that `which` names; tells how many.
+    fn drop_in_frame(
+        &mut self,
+        frame: u64,
+        which: impl Fn(&Translation) -> bool,
+        jumps: &mut [JumpEntry],
+    ) -> u64 {
+        let Some(&first) = self.frames.get(&frame) else {
+            return 0;
+        };
+        let (mut head, mut last, mut at, mut dropped) = (NONE, NONE, first, 0);
+        while at != NONE {
+            let next = self.translations[at as usize].next_in_frame;
+            if which(&self.translations[at as usize]) {
+                let space = self.translations[at as usize].space;
+                self.drop_translation(at, jumps);
+                self.limbo.push(space);
+                dropped += 1;
+            } else {
+                match self.translations.get_mut(last as usize) {
+                    Some(t) => t.next_in_frame = at,
+                    None => head = at,
+                }
+                last = at;
+            }
+            at = next;
+        }
+        if let Some(t) = self.translations.get_mut(last as usize) {
+            t.next_in_frame = NONE;
+        }
+        if head == NONE {
+            self.frames.remove(&frame);
+        } else if head != first {
+            self.frames.insert(frame, head);
+        }
+        dropped
+    }
+
+    /// Makes room: the oldest segment is emptied and opened. No vCPU is in generated code.
+    fn evict(&mut self, jumps: &mut [JumpEntry]) {
+        let next = self.arena.next();
+        let mut frames: Vec<u64> = self
+            .translations
+            .iter()
+            .filter(|t| t.live && self.arena.segment_of(t.space) == next)
+            .map(|t| t.key.addr.frame())
+            .collect();
+        frames.sort_unstable();
+        frames.dedup();
+        self.counts.evictions += u64::from(!frames.is_empty());
+        let len = self.arena.used().1 / crate::arena::SEGMENTS;
+        for frame in frames {
+            let here = |t: &Translation| t.space.code as usize / len == next;
+            self.counts.evicted += self.drop_in_frame(frame, here, jumps);
+        }
+        let arena = &self.arena;
+        self.limbo.retain(|&s| arena.segment_of(s) != next);
+        self.arena.advance();
     }
 
     /// The live translations: guest address, host address, host bytes, guest bytes.
     pub fn live(&self) -> impl Iterator<Item = (Key, u64, usize, u32)> {
-        self.translations
-            .iter()
-            .filter(|t| t.live)
-            .map(|t| (t.key, t.entry, t.host_bytes, t.bytes))
+        self.translations.iter().filter(|t| t.live).map(|t| {
+            let entry = self.arena.address(t.space.code as usize);
+            (t.key, entry, t.host_bytes as usize, t.bytes.into())
+        })
     }
 }
 
+/// Bytes that a cell wants beside: what it points to.
+fn payload(c: &Cell) -> usize {
+    let bytes = match c {
+        Cell::Link { .. } => 0,
+        Cell::Helper(..) => size_of::<HelperCall>(),
+        Cell::Vector(op) => size_of_val(op),
+        Cell::Fp(call) => size_of_val(call),
+    };
+    bytes.next_multiple_of(CELL)
+}
+
 const _: () = assert!(PAGE_SIZE == 64 << 6);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cpu::native::JUMPS;
+
+    struct World {
+        cache: Cache,
+        jumps: Vec<JumpEntry>,
+    }
+
+    fn key(addr: u64) -> Key {
+        Key {
+            addr: GuestPhys(addr),
+            mode: Mode(0),
+        }
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self {
+                cache: Cache::new(Arena::new(1 << 20).unwrap()),
+                jumps: vec![JumpEntry::NONE; JUMPS],
+            }
+        }
+
+        /// A block of `bytes` guest bytes with `links` links.
+        fn put(&mut self, addr: u64, bytes: u32, links: usize) -> u32 {
+            let cell = Cell::Link {
+                resolver: 100,
+                target: 0,
+            };
+            let block = Block {
+                code: &[0xc3; 300],
+                fixups: &[],
+                cells: &vec![cell; links],
+                marks: &[],
+                rounds: false,
+                bytes,
+                instructions: 1,
+            };
+            self.cache
+                .insert(key(addr), &block, &mut self.jumps)
+                .unwrap()
+        }
+
+        /// The host address of a translation's link cell.
+        fn cell(&self, id: u32, n: usize) -> u64 {
+            let space = self.cache.translations[id as usize].space;
+            self.cache.arena.address(space.data as usize + CELL * n)
+        }
+
+        fn leads_to(&self, cell: u64) -> u64 {
+            let at = self.cache.arena.offset(cell).unwrap();
+            self.cache.arena.word(at).unwrap()
+        }
+
+        fn resolver(&self, id: u32) -> u64 {
+            self.cache.entry(id) + 100
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_dropped_exactly_and_unlinked() {
+        let mut w = World::new();
+        let (a, b, c) = (
+            w.put(0x1000, 10, 2),
+            w.put(0x1040, 10, 1),
+            w.put(0x1080, 10, 0),
+        );
+        let cells = [w.cell(a, 0), w.cell(a, 1), w.cell(b, 0)];
+        w.cache.link(cells[0], b);
+        w.cache.link(cells[1], c);
+        w.cache.link(cells[2], b);
+        assert_eq!(w.leads_to(cells[0]), w.cache.entry(b));
+        let (j, entry) = (JumpEntry::place(0x5040), w.cache.entry(b));
+        w.jumps[j].entry = entry;
+        w.cache.note_jump(b, 0x5040);
+        w.cache.invalidate(1, 1 << 1, &mut w.jumps);
+        assert_eq!(w.cache.find(key(0x1040)), None);
+        assert_eq!(w.cache.find(key(0x1000)), Some(a));
+        assert_eq!(w.leads_to(cells[0]), w.resolver(a));
+        assert_eq!(w.leads_to(cells[1]), w.cache.entry(c));
+        assert_eq!(w.jumps[j].entry, JumpEntry::NONE.entry);
+        assert_eq!(w.cache.counts.invalidated, 1);
+        // What it took is taken again only after everyone has left.
+        let d = w.put(0x2000, 10, 1);
+        assert_ne!(w.cache.entry(d), entry);
+        w.cache.collect();
+        let e = w.put(0x3000, 10, 1);
+        assert_eq!(w.cache.entry(e), entry);
+        w.cache.link(cells[0], e);
+        assert_eq!(w.leads_to(cells[0]), entry);
+    }
+
+    #[test]
+    fn a_full_cache_drops_the_oldest_and_no_record_is_lost() {
+        let mut w = World::new();
+        let mut last = None;
+        for n in 0..20_000u64 {
+            let id = w.put(n << 6, 10, 2);
+            if let Some(l) = last
+                && w.cache.find(key((n - 1) << 6)) == Some(l)
+            {
+                w.cache.link(w.cell(l, 0), id);
+                w.cache.link(w.cell(id, 1), l);
+            }
+            last = Some(id);
+            assert_eq!(w.cache.find(key(n << 6)), Some(id));
+        }
+        let live = w.cache.live().count();
+        assert_eq!(w.cache.counts.live, live as u64);
+        assert_eq!(w.cache.counts.evicted, 20_000 - live as u64);
+        assert!(live > 1000 && w.cache.translations.len() < 4000);
+        assert!(w.cache.links.len() <= 2 * w.cache.translations.len());
+        for frame in 0..20_000 >> 6 {
+            w.cache.invalidate(frame, !0, &mut w.jumps);
+        }
+        w.cache.invalidate(20_000 >> 6, !0, &mut w.jumps);
+        assert_eq!((w.cache.counts.live, w.cache.arena.used().0), (0, 0));
+        assert!(w.cache.frames.is_empty());
+        assert!(w.cache.buckets.iter().all(|&b| b == NONE));
+        assert_eq!(w.cache.links.len(), w.cache.free_links.len());
+    }
+}

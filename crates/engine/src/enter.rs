@@ -12,22 +12,25 @@
 //! # Unsafe
 //! Owns the transfer between Rust and generated code. Invariants: the pointer handed to [`enter`] is the only way to the `Cpu` while
 //! generated code runs, and each stub makes one exclusive reference of it that ends before the stub returns; pointers in cells are to
-//! boxes that the cache keeps alive as long as the code.
+//! data that stands in the arena as long as the code; the `Cpu` names the translations that generated code was entered from, which nobody
+//! else refers to until it is left.
 #![expect(unsafe_code, reason = "calls generated code and is called by it")]
 
-use arch::{Fault, Mode};
+use crate::cache::Cache;
+use arch::{Fault, GuestPhys, Mode, Seg};
 use baseline::block::FpCall;
 use baseline::x87::X87Call;
 use cpu::native::{Stubs, exit, offset, site};
 use cpu::{Cpu, Stop, helpers};
 use decode::Insn;
+use memory::Access;
 use semantics::emit::Emit;
 use semantics::table::{self, Class, Helper};
 use semantics::vector::VecOp;
 use std::arch::naked_asm;
 
 /// What a cell of a helper call points to.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct HelperCall {
     pub helper: Helper,
     pub insn: Insn,
@@ -47,8 +50,9 @@ impl HelperCall {
     }
 }
 
-/// Runs generated code at `entry` until it leaves; the reason is in [`Native::value`].
-pub fn run(cpu: &mut Cpu, entry: u64) {
+/// Runs generated code at `entry`, out of `cache`, until it leaves; the reason is in [`Native::value`](cpu::native::Native::value).
+pub fn run(cpu: &mut Cpu, cache: &mut Cache, entry: u64) {
+    cpu.native.cache = &raw mut *cache as u64;
     // SAFETY: `entry` is the start of a live translation, whose code keeps the convention; `cpu` is exclusive.
     unsafe { enter(cpu, entry) }
 }
@@ -281,6 +285,9 @@ extern "C" fn slow_store(cpu: &mut Cpu) -> u32 {
         site::segment(extra),
         cpu.class,
     );
+    if let Some(p) = cpu.guarded(class, addr, 1 << (extra & 3)) {
+        return guarded_store(cpu, p, &v.to_le_bytes()[..1 << (extra & 3)]);
+    }
     // A store to code ends the block that it stands in: the evaluator does it, between blocks.
     match cpu.stores_to_code(class, seg, addr, 1 << (extra & 3)) {
         Err(f) => return fault(cpu, f),
@@ -297,6 +304,45 @@ extern "C" fn slow_store(cpu: &mut Cpu) -> u32 {
         Ok(()) => 0,
         Err(f) => fault(cpu, f),
     }
+}
+
+/// A store to a page that holds code, or did not long ago.
+fn guarded_store(cpu: &mut Cpu, at: GuestPhys, bytes: &[u8]) -> u32 {
+    cpu.counters.guarded_stores += 1;
+    let ram = cpu.mmu.ram().clone();
+    if !ram.is_code_at(at, bytes.len()) {
+        let _ = ram.write(at, bytes);
+        return 0;
+    }
+    // Code of the page that is being executed: the evaluator does the store, between blocks.
+    if executing(cpu) != Some(at.frame()) {
+        let _ = ram.write(at, bytes);
+        // SAFETY: `run` set it from the exclusive reference that it holds meanwhile.
+        let cache = unsafe { &mut *(cpu.native.cache as *mut Cache) };
+        cache.drop_stale(&ram, &mut cpu.native.jumps);
+        return 0;
+    }
+    stop(cpu, exit::EVALUATE, 0)
+}
+
+/// The frame that generated code is executing, as far as the TLB knows.
+fn executing(cpu: &Cpu) -> Option<u64> {
+    let base = if cpu.mode.is_64() {
+        0
+    } else {
+        cpu.segment(Seg::Cs).base
+    };
+    let linear = cpu.native.page_base.wrapping_add(base);
+    let linear = if cpu.mode.is_64() {
+        linear
+    } else {
+        linear & 0xffff_ffff
+    };
+    let host = cpu
+        .mmu
+        .tlb
+        .host(cpu.class as usize, linear, 1, Access::Fetch)?;
+    Some(cpu.mmu.ram().guest_of(host as u64)?.frame())
 }
 
 extern "C" fn work_out_flags(cpu: &mut Cpu) -> u32 {

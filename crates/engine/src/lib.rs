@@ -4,6 +4,7 @@
 //! - [`cache`]: which translation belongs to which guest code, and which links lead to it.
 //! - [`enter`]: the way into generated code and the stubs that it calls.
 //! - [`dump`] and [`perfmap`]: translations shown to people and to perf.
+//! - [`jumps`]: what the jump cache hangs on.
 //! - [`options`]: what can be chosen and switched off.
 //! - [`run`]: the dispatcher.
 //! - [`verify`]: each block in both engines, compared.
@@ -18,6 +19,8 @@ pub mod cache;
 pub mod dump;
 #[cfg(target_arch = "x86_64")]
 pub mod enter;
+#[cfg(target_arch = "x86_64")]
+pub mod jumps;
 pub mod options;
 pub mod perfmap;
 #[cfg(target_arch = "x86_64")]

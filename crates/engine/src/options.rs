@@ -29,6 +29,10 @@ pub struct Options {
     pub x87: bool,
     /// The most instructions in a block.
     pub block: usize,
+    /// Times that a block is evaluated before it is translated.
+    pub first: u8,
+    /// The same in pages whose code was overwritten often.
+    pub changing: u8,
     /// Each block runs in the evaluator as well and is compared; the engine stops at the first difference.
     pub verify: bool,
     /// A wrong rule, to see that it is found: ADD of two registers takes the carry.
@@ -55,6 +59,8 @@ impl Default for Options {
             pcid: true,
             x87: true,
             block: 64,
+            first: 4,
+            changing: 32,
             verify: false,
             sabotage: false,
             dump: None,
@@ -95,6 +101,11 @@ pub const SWITCHES: &[Switch] = &[
         off: |o| o.fp = false,
     },
     Switch {
+        name: "no-warm-up",
+        what: "blocks are translated at once, not evaluated a few times first",
+        off: |o| (o.first, o.changing) = (0, 0),
+    },
+    Switch {
         name: "no-jump-cache",
         what: "indirect and cross-page jumps are looked up by the dispatcher",
         off: |o| o.jump_cache = false,
@@ -127,6 +138,10 @@ pub const SWITCHES: &[Switch] = &[
 ];
 
 impl Options {
+    /// The least and the most bytes of a code cache: code reaches its data by 32-bit distances.
+    pub const CODE_CACHE_MIN: usize = 1 << 20;
+    pub const CODE_CACHE_MAX: usize = 2 << 30;
+
     /// Switches an optimisation off; tells whether there is one of that name.
     pub fn switch_off(&mut self, name: &str) -> bool {
         let found = SWITCHES.iter().find(|s| s.name == name);

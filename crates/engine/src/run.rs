@@ -2,20 +2,22 @@
 
 use crate::arena::Arena;
 use crate::cache::{Cache, Key};
+use crate::jumps::Jumps;
 use crate::show::{Shows, Translated};
 use crate::stats::EngineStats;
 use crate::verify::{Difference, Verify, acts_outside};
 use crate::{Error, Options, enter};
-use arch::{Fault, GuestPhys, PAGE_MASK, Seg};
+use arch::{Fault, PAGE_MASK, Seg};
 use baseline::block::TooWide;
 use baseline::{Baseline, x64::X64};
 use bus::clock::Stopwatch;
 use cpu::Cpu;
 use cpu::event::Event;
+use cpu::fetch::{Heat, Warm};
 use cpu::native::{JumpEntry, exit, site};
 use cpu::run::Next;
 use cpu::state::Shortcuts;
-use memory::{Access, Target};
+use memory::Target;
 
 /// A link cell that wants to lead to the translation for RIP, if RIP is still what it was then.
 #[derive(Clone, Copy)]
@@ -24,8 +26,8 @@ pub(crate) struct Pending {
     cell: u64,
     rip: u64,
     mode: arch::Mode,
-    /// The cell is gone if the cache was emptied since.
-    flushes: u64,
+    /// The cell may be gone if translations were dropped since.
+    drops: u64,
 }
 
 /// What generated code left to do.
@@ -37,10 +39,24 @@ pub(crate) enum End {
     Fault(Fault),
 }
 
+/// What there is for RIP.
+enum Found {
+    /// Generated code.
+    Entry(u64),
+    /// The evaluator must do the next instruction.
+    Hard,
+    /// The evaluator did a block of it.
+    Evaluated,
+}
+
+/// Changes of code in a page that make blocks there wait longer for their translation.
+const CHANGES: u32 = 16;
+
 /// One vCPU's engine.
 pub struct Engine {
     cache: Cache,
     writer: Baseline<X64>,
+    jumps: Jumps,
     pub(crate) options: Options,
     pub stats: EngineStats,
     pub(crate) verify: Verify,
@@ -58,6 +74,9 @@ impl Engine {
         // Generated code must come back after each block.
         options.chain &= !options.verify;
         options.jump_cache &= !options.verify;
+        if options.verify {
+            (options.first, options.changing) = (0, 0);
+        }
         let arena = Arena::new(options.code_cache)?;
         let shows = Shows::new(&options)?;
         let mut writer = Baseline::new();
@@ -67,6 +86,7 @@ impl Engine {
         Ok(Self {
             cache: Cache::new(arena),
             writer,
+            jumps: Jumps::new(),
             options,
             stats: EngineStats::default(),
             verify: Verify::default(),
@@ -85,15 +105,15 @@ impl Engine {
         while cpu.between_blocks() == Next::Execute {
             if cpu.mmu.ram().has_stale() {
                 self.drop_stale(cpu);
-                pending = None;
             }
+            self.cache.collect();
             if cpu.needs_care() || !translatable(cpu) {
                 pending = None;
                 cpu.evaluate_block();
                 continue;
             }
             match self.entry(cpu, pending.take()) {
-                Ok(Some(entry)) => {
+                Ok(Found::Entry(entry)) => {
                     let (end, link) = if self.options.verify {
                         self.checked(cpu, entry)
                     } else {
@@ -111,15 +131,24 @@ impl Engine {
                         End::Fault(f) => cpu.deliver(Event::Exception(f)),
                     }
                 }
-                Ok(None) => cpu.evaluate_one(),
+                Ok(Found::Hard) => cpu.evaluate_one(),
+                Ok(Found::Evaluated) => {}
                 Err(f) => cpu.deliver(Event::Exception(f)),
             }
         }
         self.flush_shows();
-        (self.stats.cache_used, self.stats.cache_size) = {
-            let (used, size) = self.cache.arena.used();
-            (used as u64, size as u64)
-        };
+        self.count(cpu);
+    }
+
+    /// Brings the counters up to date.
+    fn count(&mut self, cpu: &Cpu) {
+        let (used, size) = self.cache.arena.used();
+        let counts = self.cache.counts;
+        let s = &mut self.stats;
+        (s.cache_used, s.cache_size) = (used as u64, size as u64);
+        (s.invalidated, s.evicted) = (counts.invalidated, counts.evicted);
+        (s.evictions, s.live) = (counts.evictions, counts.live);
+        (s.decoded, s.decode_ns) = (cpu.counters.decoded, cpu.counters.decode_ns);
     }
 
     /// One block, or one instruction in the evaluator; a fault is answered, not delivered, and events are not taken. For tests.
@@ -131,9 +160,11 @@ impl Engine {
         if cpu.needs_care() || !translatable(cpu) {
             return cpu.step();
         }
+        self.cache.collect();
         match self.entry(cpu, None)? {
-            None => cpu.step(),
-            Some(entry) => match self.enter(cpu, entry).0 {
+            Found::Hard => cpu.step(),
+            Found::Evaluated => Ok(()),
+            Found::Entry(entry) => match self.enter(cpu, entry).0 {
                 End::Next => Ok(()),
                 End::Evaluate => cpu.step(),
                 End::Fault(f) => Err(f),
@@ -151,143 +182,152 @@ impl Engine {
 
     /// Drops translations whose guest code was written.
     fn drop_stale(&mut self, cpu: &mut Cpu) {
-        for (frame, hit) in cpu.mmu.ram().take_stale() {
-            self.cache
-                .invalidate(frame, hit, &mut cpu.native.jumps, &mut self.stats);
-        }
+        let ram = cpu.mmu.ram().clone();
+        self.cache.drop_stale(&ram, &mut cpu.native.jumps);
     }
 
-    /// Drops what the jump cache knows of pages that INVLPG named. A page may be as large as 1 GiB.
-    fn forget_flushed(&mut self, cpu: &mut Cpu) {
+    /// Drops what the jump cache knows of pages that INVLPG named, and of an address space that was left.
+    #[inline]
+    fn settle_jumps(&mut self, cpu: &mut Cpu) {
         let n = &mut cpu.native;
+        self.jumps.enter(cpu.mmu.tlb.epoch(), &mut n.jumps);
         for page in cpu.mmu.tlb.flushed_pages.drain(..) {
-            for j in &mut n.jumps {
-                if (j.rip ^ page) >> 30 == 0 {
-                    *j = JumpEntry::NONE;
-                }
-            }
+            self.jumps.forget(page, &mut n.jumps);
         }
     }
 
-    /// The host entry for RIP, translated if need be; `None` if the evaluator must do the next instruction.
-    fn entry(&mut self, cpu: &mut Cpu, pending: Option<Pending>) -> Result<Option<u64>, Fault> {
-        self.forget_flushed(cpu);
+    /// What there is for RIP, translated if it is time.
+    fn entry(&mut self, cpu: &mut Cpu, pending: Option<Pending>) -> Result<Found, Fault> {
+        self.settle_jumps(cpu);
         cpu.refresh_fp_mode();
+        cpu.native.attention_mask = cpu.attention_mask();
+        cpu.native.tlb = cpu.mmu.tlb.arrays();
+        let user = cpu.cpl == 3;
+        let tlb = &cpu.mmu.tlb;
+        let epoch = if user {
+            tlb.epoch()
+        } else {
+            tlb.global_epoch()
+        };
+        cpu.native.key = epoch << 32 | u64::from(cpu.mode.0);
+        let place = JumpEntry::place(cpu.rip);
+        let j = cpu.native.jumps[place];
+        if pending.is_none() && (j.rip, j.key) == (cpu.rip, cpu.native.key) {
+            cpu.native.page_base = j.base;
+            return Ok(Found::Entry(j.entry));
+        }
         let linear = cpu.fetch_address()?;
-        let Target::Ram(addr) = fetch(cpu, linear)? else {
-            return Ok(None);
+        let Target::Ram(addr) = cpu.fetch_target(linear)? else {
+            return Ok(Found::Hard);
         };
         let key = Key {
             addr,
             mode: cpu.mode,
         };
-        let entry = match self.cache.find(key) {
-            Some(e) => e,
+        let id = match self.cache.find(key) {
+            Some(id) => id,
             None => {
-                let generation = cpu.mmu.ram().generation(key.addr.frame());
-                if self.cache.is_hard(key, generation) {
-                    return Ok(None);
-                }
-                match self.translate(cpu, linear, key)? {
-                    Some(e) => e,
-                    None => {
-                        let generation = cpu.mmu.ram().generation(key.addr.frame());
-                        self.cache.note_hard(key, generation);
-                        return Ok(None);
+                let heat = Heat {
+                    first: self.options.first,
+                    changing: self.options.changing,
+                    changes: CHANGES,
+                };
+                match cpu.warm_up(linear, addr, heat)? {
+                    Warm::Hard => return Ok(Found::Hard),
+                    Warm::Evaluated => {
+                        self.stats.warm_ups += 1;
+                        return Ok(Found::Evaluated);
                     }
+                    Warm::Ready(block) => match self.translate(cpu, linear, block, key) {
+                        Some(id) => id,
+                        None => return Ok(Found::Hard),
+                    },
                 }
             }
         };
         if let Some(p) = pending
             && self.options.chain
-            && (p.rip, p.mode, p.flushes) == (cpu.rip, cpu.mode, self.stats.flushes)
+            && (p.rip, p.mode, p.drops) == (cpu.rip, cpu.mode, self.cache.drops())
         {
-            self.cache.link(p.cell, key);
+            self.cache.link(p.cell, id);
         }
-        cpu.native.attention_mask = cpu.attention_mask();
-        cpu.native.tlb = cpu.mmu.tlb.arrays();
-        let n = &mut cpu.native;
+        let entry = self.cache.entry(id);
         let base = cpu.rip.wrapping_sub(linear & PAGE_MASK);
-        n.page_base = if cpu.mode.is_64() {
+        cpu.native.page_base = if cpu.mode.is_64() {
             base
         } else {
             base & 0xffff_ffff
         };
-        n.key = cpu.mmu.tlb.epoch() << 32 | u64::from(cpu.mode.0);
         if self.options.jump_cache {
-            n.jumps[JumpEntry::place(cpu.rip)] = JumpEntry {
+            // A page that the TLB does not know any more may be of any size.
+            let (shift, global) = cpu
+                .mmu
+                .tlb
+                .page_of_code(cpu.class as usize, linear)
+                .unwrap_or((u32::MAX, false));
+            self.jumps.note(place, linear, shift, !user && !global);
+            self.cache.note_jump(id, cpu.rip);
+            let n = &mut cpu.native;
+            n.jumps[place] = JumpEntry {
                 rip: cpu.rip,
                 key: n.key,
                 base: n.page_base,
                 entry,
             };
         }
-        Ok(Some(entry))
+        Ok(Found::Entry(entry))
     }
 
-    fn translate(&mut self, cpu: &mut Cpu, linear: u64, key: Key) -> Result<Option<u64>, Fault> {
+    /// Translates a decoded block; `None` if that cannot be done.
+    fn translate(&mut self, cpu: &mut Cpu, linear: u64, block: u32, key: Key) -> Option<u32> {
         let start = Stopwatch::start();
-        let run = cpu.decode_run(linear, self.options.block)?;
-        let mut insns: Vec<decode::Insn> = run
-            .steps
+        let verify = self.options.verify;
+        let insns = cpu.decoded(block);
+        let insns = &insns[..insns.len().min(self.options.block)];
+        let mut most = insns
             .iter()
-            .take_while(|s| s.exists() && !is_too_long(&s.insn))
-            .take_while(|s| !(self.options.verify && acts_outside(s.insn.code)))
-            .map(|s| s.insn)
-            .collect();
-        if insns.is_empty() {
-            return Ok(None);
-        }
-        let (mut entry, mut made) = (None, None);
-        while entry.is_none() && !insns.is_empty() {
-            let start = key.addr.offset() as u32;
-            let wrong: Vec<_>;
-            let given = if self.options.sabotage {
-                wrong = insns.iter().map(sabotage).collect();
-                &wrong
-            } else {
-                &insns
-            };
-            let block = match self.writer.translate(key.mode, start, given) {
-                Ok(b) => b,
-                Err(TooWide(n)) => {
-                    insns.truncate(n);
-                    continue;
+            .position(|i| is_too_long(i) || verify && acts_outside(i.code))
+            .unwrap_or(insns.len());
+        let altered: Vec<decode::Insn>;
+        let insns = if self.options.sabotage {
+            altered = insns.iter().map(sabotage).collect();
+            &altered
+        } else {
+            insns
+        };
+        let (mut id, mut made) = (None, None);
+        while most > 0 {
+            let offset = key.addr.offset() as u32;
+            match self.writer.translate(key.mode, offset, &insns[..most]) {
+                Ok(b) => {
+                    let s = &mut self.stats;
+                    s.translations += 1;
+                    s.guest_instructions += u64::from(b.instructions);
+                    s.guest_bytes += u64::from(b.bytes);
+                    s.host_bytes += b.code.len() as u64;
+                    id = self.cache.insert(key, &b, &mut cpu.native.jumps);
+                    if verify || self.shows.any() {
+                        // Sabotage is not for show.
+                        let insns = &cpu.decoded(block)[..b.instructions as usize];
+                        made = Some((insns.to_vec(), b.code.len(), b.marks.to_vec(), b.rounds));
+                    }
+                    break;
                 }
-            };
-            entry = self.cache.insert(key, &block);
-            if entry.is_some() {
-                let s = &mut self.stats;
-                s.translations += 1;
-                s.guest_instructions += u64::from(block.instructions);
-                s.guest_bytes += u64::from(block.bytes);
-                s.host_bytes += block.code.len() as u64;
-                made = Some((
-                    block.instructions,
-                    block.code.len(),
-                    block.marks.to_vec(),
-                    block.rounds,
-                ));
-                break;
+                Err(TooWide(n)) => most = n,
             }
-            if self.cache.is_empty() {
-                // Larger than the whole cache.
-                break;
-            }
-            // Full: everything goes, and only what is still needed comes back.
-            self.cache.clear();
-            cpu.native.jumps.fill(JumpEntry::NONE);
-            self.stats.flushes += 1;
+        }
+        match id {
+            Some(_) => cpu.forget_decoded(block),
+            None => cpu.keep_evaluating(block),
         }
         self.stats.translation_ns += start.elapsed_ns();
-        if let (Some(entry), Some((count, len, marks, rounds))) = (entry, made)
-            && (self.options.verify || self.shows.any())
-        {
+        if let (Some(id), Some((insns, len, marks, rounds))) = (id, made) {
+            let entry = self.cache.entry(id);
             let at = self.cache.arena.offset(entry).unwrap_or(0);
             let t = Translated {
                 linear,
                 addr: key.addr.0,
-                insns: &insns[..count as usize],
+                insns: &insns,
                 host: self.cache.arena.bytes(at, len),
                 entry,
                 marks,
@@ -295,13 +335,13 @@ impl Engine {
             };
             self.show(cpu, &t);
         }
-        Ok(entry)
+        id
     }
 
     /// Runs generated code; answers what is left to do, and the link cell that wants to lead to what comes next.
     pub(crate) fn enter(&mut self, cpu: &mut Cpu, entry: u64) -> (End, Option<Pending>) {
         self.stats.entries += 1;
-        enter::run(cpu, entry);
+        enter::run(cpu, &mut self.cache, entry);
         let retired = cpu.native.retired;
         let [reason, extra] = cpu.native.value;
         let at = cpu.native.site;
@@ -311,12 +351,11 @@ impl Engine {
             exit::LOOKUP => self.stats.lookups += 1,
             exit::UNLINKED => {
                 self.stats.links += 1;
-                let flushes = self.stats.flushes;
                 link = Some(Pending {
                     cell: extra,
                     rip: cpu.rip,
                     mode: cpu.mode,
-                    flushes,
+                    drops: self.cache.drops(),
                 });
             }
             exit::ATTEND => self.stats.attentions += 1,
@@ -375,23 +414,6 @@ fn translatable(cpu: &Cpu) -> bool {
         arch::Size::B64 => true,
         arch::Size::B32 => cpu.segment(Seg::Cs).limit == u32::MAX,
         arch::Size::B16 => false,
-    }
-}
-
-/// Where code at `linear` stands.
-fn fetch(cpu: &mut Cpu, linear: u64) -> Result<Target, Fault> {
-    // The TLB knows the host address of the page; the frame follows from a walk, remembered per linear page.
-    match cpu
-        .mmu
-        .tlb
-        .host(cpu.class as usize, linear, 1, Access::Fetch)
-    {
-        Some(h) => Ok(cpu
-            .mmu
-            .ram()
-            .guest_of(h as u64)
-            .map_or(Target::Bus(GuestPhys(0)), Target::Ram)),
-        None => cpu.resolve(cpu.class, linear, Access::Fetch),
     }
 }
 

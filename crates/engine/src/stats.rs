@@ -10,8 +10,11 @@ pub struct EngineStats {
     pub guest_instructions: u64,
     pub guest_bytes: u64,
     pub host_bytes: u64,
-    /// Nanoseconds spent translating, decoding included.
+    /// Nanoseconds spent translating.
     pub translation_ns: u64,
+    /// Instructions decoded, and nanoseconds spent on that.
+    pub decoded: u64,
+    pub decode_ns: u64,
     /// Guest instructions executed in generated code.
     pub executed: u64,
     /// Times that generated code was entered.
@@ -29,10 +32,15 @@ pub struct EngineStats {
     pub faults: u64,
     #[serde(skip)]
     pub helpers: u64,
+    /// Blocks evaluated because they were not executed often enough to be translated.
+    pub warm_ups: u64,
     /// Translations dropped because their guest code was written.
     pub invalidated: u64,
-    /// Times that the code cache was full and emptied.
-    pub flushes: u64,
+    /// Translations dropped for their room in the code cache, and times that a part of it was emptied for that.
+    pub evicted: u64,
+    pub evictions: u64,
+    /// Translations that are.
+    pub live: u64,
     /// Bytes of the code cache in use, and its size.
     pub cache_used: u64,
     pub cache_size: u64,
@@ -107,7 +115,8 @@ impl EngineStats {
             },
             evaluated: instructions.saturating_sub(self.executed),
             translated_share: ratio(self.executed, instructions),
-            ns_per_translated_instruction: ratio(self.translation_ns, self.guest_instructions),
+            ns_per_translated_instruction: ratio(self.translation_ns, self.guest_instructions)
+                + ratio(self.decode_ns, self.decoded),
             host_bytes_per_instruction: ratio(self.host_bytes, self.guest_instructions),
             executed_per_entry: ratio(self.executed, self.entries),
         }

@@ -54,7 +54,7 @@ impl Mmu {
         let p = &self.paging;
         let tags = [
             p.permits(t, Access::Read, class),
-            t.dirty && p.permits(t, Access::Write, class) && !self.ram.is_code(frame),
+            t.dirty && p.permits(t, Access::Write, class),
             p.permits(t, Access::Fetch, class),
         ];
         self.fills += 1;
@@ -63,10 +63,60 @@ impl Mmu {
         Target::Ram(t.addr)
     }
 
+    /// Where `len` bytes at `linear`, inside one page, stand in RAM if the fast path may serve `access` to them with the rights of `class`. The
+    /// page is brought in if need be; without a fault if that is not permitted.
+    pub fn page_for(
+        &mut self,
+        class: Class,
+        linear: u64,
+        len: usize,
+        access: Access,
+    ) -> Option<GuestPhys> {
+        let known = |m: &Self| m.tlb.host(class as usize, linear, len, access);
+        let host = match known(self) {
+            Some(h) => h,
+            None => {
+                self.resolve(class, linear, access).ok()?;
+                known(self)?
+            }
+        };
+        self.ram.guest_of(host as u64)
+    }
+
+    /// [`Mmu::page_for`] a write, which may be to a page that holds code; and how many of the bytes come before any code.
+    pub fn page_for_write(
+        &mut self,
+        class: Class,
+        linear: u64,
+        len: usize,
+    ) -> Option<(GuestPhys, usize)> {
+        if let Some(p) = self.page_for(class, linear, len, Access::Write) {
+            return Some((p, len));
+        }
+        let p = self.guarded(class as usize, linear, len)?;
+        Some((p, self.ram.free_of_code(p, len)))
+    }
+
     /// The guest-physical address of code at `linear`, through the TLB.
     #[inline]
     pub fn fetch_frame(&mut self, class: Class, linear: u64) -> Result<Target, Fault> {
         self.resolve(class, linear, Access::Fetch)
+    }
+
+    /// Where a store of `len` bytes at `addr` goes that only the guard of code keeps from the TLB's fast path. Without code there for long
+    /// enough the guard is lifted.
+    #[inline]
+    pub fn guarded(&mut self, class: usize, addr: u64, len: usize) -> Option<GuestPhys> {
+        let host = self.tlb.guarded(class, addr, len)?;
+        let p = self.ram.guest_of(host)?;
+        let frame = p.frame();
+        if !self.ram.is_code_at(p, len) {
+            self.ram.count_idle_store(frame);
+            if !self.ram.is_guarded(frame) {
+                self.tlb.unguard(&self.ram, class, addr, frame);
+            }
+        }
+        Some(p)
     }
 
     /// Notes that code is made from these lines of `frame` and takes its write tags; tells its generation.

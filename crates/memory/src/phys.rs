@@ -8,7 +8,7 @@
 
 use arch::{GuestPhys, PAGE_SHIFT, Uint};
 use memmap2::{MmapOptions, MmapRaw};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// First byte of the hole for MMIO below 4 GiB.
@@ -49,13 +49,35 @@ pub fn lines(offset: usize, len: usize) -> u64 {
     (u64::MAX >> (63 - last.max(first))) & (u64::MAX << first)
 }
 
+/// What is known of a frame beside its content.
+#[derive(Default)]
+struct Frame {
+    /// The lines that decoded blocks or translations were made from.
+    code: AtomicU64,
+    /// Moves on whenever code in it is overwritten.
+    generation: AtomicU32,
+    /// Zero if TLBs may let stores through; else one more than the stores that came since the last code in it was overwritten.
+    guard: AtomicU16,
+    /// Where in a TLB entries that let stores through may be: see [`Writers`].
+    writers: AtomicU16,
+}
+
+/// In which places of the TLBs' arrays there may be entries that let stores to a frame through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writers {
+    None,
+    At(usize),
+    Anywhere,
+}
+
+/// Stores to a guarded frame that holds no code any more, until TLBs may let them through again: code often comes back.
+const PATIENCE: u16 = 64;
+
 /// The machine's RAM: from 0 up to 3 GiB, the rest from 4 GiB up.
 pub struct Ram {
     map: MmapRaw,
     size: u64,
-    /// Per frame the lines that decoded blocks or translations were made from.
-    code: Box<[AtomicU64]>,
-    generations: Box<[AtomicU32]>,
+    frames: Box<[Frame]>,
     /// Code lines that were overwritten and not yet taken by [`Ram::take_stale`].
     stale: Mutex<Vec<(u64, u64)>>,
     has_stale: AtomicBool,
@@ -74,10 +96,6 @@ struct Journal {
 /// What is kept on either side of a store, so that one which is too wide shows.
 const MARGIN: usize = 16;
 
-fn zeroed<T>(len: usize, zero: fn() -> T) -> Box<[T]> {
-    std::iter::repeat_with(zero).take(len).collect()
-}
-
 impl Ram {
     /// `bytes` of zeroed RAM. The host commits pages as the guest touches them.
     pub fn new(bytes: u64) -> Result<Arc<Self>, Error> {
@@ -93,8 +111,9 @@ impl Ram {
         Ok(Arc::new(Self {
             map: map.into(),
             size: bytes,
-            code: zeroed(frames, AtomicU64::default),
-            generations: zeroed(frames, AtomicU32::default),
+            frames: std::iter::repeat_with(Frame::default)
+                .take(frames)
+                .collect(),
             stale: Mutex::default(),
             has_stale: AtomicBool::new(false),
             journaling: AtomicBool::new(false),
@@ -132,14 +151,14 @@ impl Ram {
     }
 
     #[inline]
-    fn index(&self, frame: u64) -> Option<usize> {
-        self.offset(GuestPhys(frame << PAGE_SHIFT), 1)
-            .map(|o| o >> PAGE_SHIFT)
+    fn frame(&self, frame: u64) -> Option<&Frame> {
+        let o = self.offset(GuestPhys(frame << PAGE_SHIFT), 1)?;
+        self.frames.get(o >> PAGE_SHIFT)
     }
 
     /// Whether the frame is RAM.
     pub fn contains_frame(&self, frame: u64) -> bool {
-        self.index(frame).is_some()
+        self.offset(GuestPhys(frame << PAGE_SHIFT), 1).is_some()
     }
 
     /// The host address of a frame of RAM: what a TLB entry's addend is made of.
@@ -178,6 +197,29 @@ impl Ram {
         Ok(())
     }
 
+    /// Whether RAM at `addr` holds these bytes.
+    pub fn holds(&self, addr: GuestPhys, bytes: &[u8]) -> bool {
+        let Some(o) = self.offset(addr, bytes.len() as u64) else {
+            return false;
+        };
+        // SAFETY: `offset` checked the range; no reference to guest memory is made.
+        let at = |n: usize| unsafe { self.map.as_ptr().add(o + n).read_volatile() };
+        let (words, rest) = bytes.as_chunks::<8>();
+        let word = |n: usize| {
+            // SAFETY: as above.
+            unsafe {
+                self.map
+                    .as_ptr()
+                    .add(o + 8 * n)
+                    .cast::<[u8; 8]>()
+                    .read_volatile()
+            }
+        };
+        let tail = bytes.len() - rest.len();
+        words.iter().enumerate().all(|(n, w)| word(n) == *w)
+            && rest.iter().enumerate().all(|(n, b)| at(tail + n) == *b)
+    }
+
     /// Copies into RAM. Code made from the touched frames becomes stale: their generation moves on.
     pub fn write(&self, addr: GuestPhys, from: &[u8]) -> Result<(), OutsideRam> {
         let len = from.len() as u64;
@@ -196,6 +238,69 @@ impl Ram {
         Ok(())
     }
 
+    /// Copies inside RAM, whatever the overlap; code made from what is overwritten becomes stale.
+    pub fn copy(&self, from: GuestPhys, to: GuestPhys, bytes: usize) -> Result<(), OutsideRam> {
+        let len = bytes as u64;
+        let outside = |addr: GuestPhys| OutsideRam { addr: addr.0, len };
+        let f = self.offset(from, len).ok_or(outside(from))?;
+        let t = self.offset(to, len).ok_or(outside(to))?;
+        self.note(t, bytes);
+        // SAFETY: `offset` checked both ranges; they may overlap.
+        unsafe {
+            std::ptr::copy(
+                self.map.as_ptr().add(f),
+                self.map.as_mut_ptr().add(t),
+                bytes,
+            )
+        };
+        self.touch_code(t, bytes);
+        Ok(())
+    }
+
+    /// Writes `count` times the low `size` bytes of `value`; code made from what is overwritten becomes stale.
+    pub fn fill(
+        &self,
+        to: GuestPhys,
+        value: u64,
+        size: usize,
+        count: usize,
+    ) -> Result<(), OutsideRam> {
+        let bytes = count.saturating_mul(size);
+        let len = bytes as u64;
+        let o = self.offset(to, len).ok_or(OutsideRam { addr: to.0, len })?;
+        self.note(o, bytes);
+        // SAFETY: `offset` checked the range.
+        let at = unsafe { self.map.as_mut_ptr().add(o) };
+        let image = value.to_le_bytes();
+        let unit = &image[..size.min(8)];
+        if unit.iter().all(|&b| b == image[0]) {
+            // SAFETY: as above.
+            unsafe { at.write_bytes(image[0], bytes) };
+        } else {
+            for n in 0..count {
+                // SAFETY: as above; n is below `count`.
+                unsafe {
+                    at.add(n * size)
+                        .copy_from_nonoverlapping(unit.as_ptr(), unit.len())
+                };
+            }
+        }
+        self.touch_code(o, bytes);
+        Ok(())
+    }
+
+    /// How many of `len` bytes at `addr`, inside one frame, come before the first line that code was made from.
+    pub fn free_of_code(&self, addr: GuestPhys, len: usize) -> usize {
+        let code = self
+            .frame(addr.frame())
+            .map_or(0, |f| f.code.load(Ordering::Relaxed));
+        let hit = code & lines(addr.offset(), len);
+        if hit == 0 {
+            return len;
+        }
+        ((hit.trailing_zeros() as usize) << LINE_SHIFT).saturating_sub(addr.offset())
+    }
+
     /// Code lines among `len` bytes at `offset` of the mapping are stale now.
     fn touch_code(&self, offset: usize, len: usize) {
         let mut at = offset;
@@ -204,12 +309,13 @@ impl Ram {
             let i = at >> PAGE_SHIFT;
             let within = at & 0xfff;
             let step = (0x1000 - within).min(end - at);
-            let code = self.code[i].load(Ordering::Relaxed);
+            let frame = &self.frames[i];
+            let code = frame.code.load(Ordering::Relaxed);
             if code != 0 {
                 let hit = code & lines(within, step);
                 if hit != 0 {
-                    self.code[i].fetch_and(!hit, Ordering::Relaxed);
-                    self.generations[i].fetch_add(1, Ordering::Release);
+                    frame.code.fetch_and(!hit, Ordering::Relaxed);
+                    frame.generation.fetch_add(1, Ordering::Release);
                     self.stale
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
@@ -237,10 +343,12 @@ impl Ram {
         self.has_stale.load(Ordering::Relaxed)
     }
 
-    /// Frames with the code lines that were overwritten since the last call.
-    pub fn take_stale(&self) -> Vec<(u64, u64)> {
+    /// Frames with the code lines that were overwritten since the last call, in `into`, which is emptied first.
+    pub fn take_stale(&self, into: &mut Vec<(u64, u64)>) {
+        into.clear();
         self.has_stale.store(false, Ordering::Relaxed);
-        std::mem::take(&mut self.stale.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut stale = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(into, &mut stale);
     }
 
     /// One plain value out of RAM.
@@ -363,33 +471,71 @@ impl Ram {
         }
     }
 
-    /// Whether code was made from the frame since it was last written.
+    /// Whether stores to the frame must be looked at: code was made from it, not long ago.
     #[inline]
-    pub fn is_code(&self, frame: u64) -> bool {
-        self.index(frame)
-            .is_some_and(|i| self.code[i].load(Ordering::Relaxed) != 0)
+    pub fn is_guarded(&self, frame: u64) -> bool {
+        self.frame(frame)
+            .is_some_and(|f| f.guard.load(Ordering::Relaxed) != 0)
+    }
+
+    /// Counts a store to a guarded frame that hit no code. Without code for long enough the guard is lifted.
+    pub fn count_idle_store(&self, frame: u64) {
+        let Some(f) = self.frame(frame) else { return };
+        if f.code.load(Ordering::Relaxed) == 0 {
+            let n = f.guard.load(Ordering::Relaxed);
+            let next = match n {
+                0 | PATIENCE.. => 0,
+                n => n + 1,
+            };
+            f.guard.store(next, Ordering::Relaxed);
+        }
     }
 
     /// Whether `len` bytes at `addr`, inside one frame, touch lines that code was made from.
     #[inline]
     pub fn is_code_at(&self, addr: GuestPhys, len: usize) -> bool {
-        self.index(addr.frame())
-            .is_some_and(|i| self.code[i].load(Ordering::Relaxed) & lines(addr.offset(), len) != 0)
+        self.frame(addr.frame())
+            .is_some_and(|f| f.code.load(Ordering::Relaxed) & lines(addr.offset(), len) != 0)
     }
 
-    /// Notes that code is made from these lines of the frame; tells the frame's generation and whether it held no code before (then write
-    /// tags to the frame must go from every TLB before the code is used). `None` if it is not RAM.
+    /// Notes that code is made from these lines of the frame; tells the frame's generation and whether it was not guarded before (then
+    /// write tags to the frame must go from every TLB before the code is used). `None` if it is not RAM.
     pub fn mark_code(&self, frame: u64, lines: u64) -> Option<(u32, bool)> {
-        let i = self.index(frame)?;
-        let old = self.code[i].fetch_or(lines, Ordering::SeqCst);
-        Some((self.generations[i].load(Ordering::Acquire), old == 0))
+        let f = self.frame(frame)?;
+        f.code.fetch_or(lines, Ordering::SeqCst);
+        let new = f.guard.swap(1, Ordering::SeqCst) == 0;
+        Some((f.generation.load(Ordering::Acquire), new))
     }
 
     /// The frame's generation: moves on whenever code in it is overwritten.
     #[inline]
     pub fn generation(&self, frame: u64) -> u32 {
-        self.index(frame)
-            .map_or(0, |i| self.generations[i].load(Ordering::Acquire))
+        self.frame(frame)
+            .map_or(0, |f| f.generation.load(Ordering::Acquire))
+    }
+
+    /// Notes that the entries at `place` of a TLB let stores to the frame through.
+    pub(crate) fn note_writer(&self, frame: u64, place: usize) {
+        if let Some(f) = self.frame(frame) {
+            let here = place as u16 + 1;
+            let known = f.writers.load(Ordering::Relaxed);
+            if known != here {
+                let now = if known == 0 { here } else { u16::MAX };
+                f.writers.store(now, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Where such entries may be; there are none from now on.
+    pub(crate) fn take_writers(&self, frame: u64) -> Writers {
+        match self
+            .frame(frame)
+            .map_or(0, |f| f.writers.swap(0, Ordering::Relaxed))
+        {
+            0 => Writers::None,
+            u16::MAX => Writers::Anywhere,
+            n => Writers::At(usize::from(n) - 1),
+        }
     }
 }
 
@@ -433,7 +579,40 @@ mod tests {
         assert_ne!(r.generation(1), g);
         assert!(!r.is_code_at(GuestPhys(0x1000), 64));
         assert!(r.is_code_at(GuestPhys(0x1040), 1));
-        assert_eq!(r.take_stale(), vec![(1, 1)]);
+        let mut stale = Vec::new();
+        r.take_stale(&mut stale);
+        assert_eq!(stale, vec![(1, 1)]);
         assert!(!r.has_stale());
+    }
+
+    #[test]
+    fn a_frame_is_guarded_until_it_was_without_code_for_long() {
+        let r = Ram::new(0x4000).unwrap();
+        r.mark_code(1, 1);
+        for _ in 0..2 * PATIENCE {
+            r.count_idle_store(1);
+        }
+        assert!(r.is_guarded(1));
+        r.write(GuestPhys(0x1000), &[1]).unwrap();
+        assert!(r.is_guarded(1));
+        for _ in 0..2 * PATIENCE {
+            r.count_idle_store(1);
+        }
+        assert!(!r.is_guarded(1));
+        assert_eq!(r.mark_code(1, 1).map(|m| m.1), Some(true));
+    }
+
+    #[test]
+    fn writers_are_one_place_or_anywhere() {
+        let r = Ram::new(0x4000).unwrap();
+        assert_eq!(r.take_writers(1), Writers::None);
+        r.note_writer(1, 0);
+        r.note_writer(1, 0);
+        assert_eq!(r.take_writers(1), Writers::At(0));
+        r.note_writer(1, 1023);
+        r.note_writer(1, 0);
+        r.note_writer(1, 0);
+        assert_eq!(r.take_writers(1), Writers::Anywhere);
+        assert_eq!(r.take_writers(1), Writers::None);
     }
 }

@@ -9,6 +9,7 @@
     reason = "reads and writes guest RAM through the addend of a checked entry"
 )]
 
+use crate::phys::Writers;
 use crate::{Access, Class, Ram};
 use arch::{PAGE_SHIFT, Uint};
 use std::sync::Arc;
@@ -46,25 +47,35 @@ impl Entry {
 impl Entry {
     /// Takes the write tag if it leads to the page at `host`.
     #[inline]
-    fn protect(&mut self, host: u64) {
+    fn protect(&mut self, host: u64, meta: &mut u8) {
         if self.write != Self::NONE && self.write.wrapping_add(self.addend) == host {
             self.write = Self::NONE;
+            *meta |= GUARDED;
         }
     }
 }
 
 const GLOBAL: u8 = 0x80;
+/// Only the guard of code keeps stores from the fast path.
+const GUARDED: u8 = 0x40;
+/// log2 of the page's size.
+const SHIFT: u8 = 0x3f;
 
 /// The arrays of one address space.
 #[repr(C, align(64))]
 pub struct Context {
     /// By [`Class`], then by page number modulo [`ENTRIES`].
     pub entries: [[Entry; ENTRIES]; CLASSES],
-    /// log2 of the guest page's size, and [`GLOBAL`].
+    /// log2 of the guest page's size, [`GLOBAL`] and [`GUARDED`].
     meta: [[u8; ENTRIES]; CLASSES],
+    /// Where entries of pages that are not global were filled since these were flushed; nobody knows all if it is full.
+    local: Vec<u16>,
     epoch: u64,
     pcid: u16,
 }
+
+/// Entries that are not global and known by number: more of them are looked for.
+const LOCAL: usize = 256;
 
 /// Address spaces kept besides the live one.
 const PARKED: usize = 7;
@@ -75,6 +86,7 @@ pub struct Tlb {
     /// The one that was live last stands last.
     parked: Vec<Box<Context>>,
     last_epoch: u64,
+    global_epoch: u64,
     /// Addresses given to [`Tlb::flush_page`] since somebody took them: what was worked out from these pages may be wrong.
     pub flushed_pages: Vec<u64>,
     journal: Journal,
@@ -94,13 +106,24 @@ impl Context {
         Box::new(Self {
             entries: [[Entry::EMPTY; ENTRIES]; CLASSES],
             meta: [[0; ENTRIES]; CLASSES],
+            local: Vec::with_capacity(LOCAL),
             epoch,
             pcid,
         })
     }
 
     fn flush_non_global(&mut self) {
-        for (row, meta) in self.entries.iter_mut().zip(&self.meta) {
+        if self.local.len() < LOCAL {
+            for n in self.local.drain(..) {
+                let (class, n) = (usize::from(n) / ENTRIES % CLASSES, usize::from(n) % ENTRIES);
+                if self.meta[class][n] & GLOBAL == 0 {
+                    self.entries[class][n] = Entry::EMPTY;
+                }
+            }
+            return;
+        }
+        self.local.clear();
+        for (row, meta) in self.entries.iter_mut().zip(&self.meta).take(CHECKED) {
             for (e, m) in row.iter_mut().zip(meta) {
                 if m & GLOBAL == 0 {
                     *e = Entry::EMPTY;
@@ -113,7 +136,7 @@ impl Context {
         for (row, meta) in self.entries.iter_mut().zip(&self.meta) {
             row[index(addr)] = Entry::EMPTY;
             for (e, m) in row.iter_mut().zip(meta) {
-                let shift = u32::from(m & !GLOBAL);
+                let shift = u32::from(m & SHIFT);
                 if shift > PAGE_SHIFT {
                     let tag = e.read.min(e.write).min(e.exec);
                     if tag != Entry::NONE && (tag ^ addr) >> shift.min(63) == 0 {
@@ -124,9 +147,17 @@ impl Context {
         }
     }
 
-    fn protect(&mut self, host: u64) {
-        for e in self.entries.iter_mut().flatten() {
-            e.protect(host);
+    /// Takes the write tags of the frame at `host` from the entries at `place` of each class, or from all.
+    fn protect(&mut self, host: u64, place: Option<usize>) {
+        let places = match place {
+            Some(p) => p..p + 1,
+            None => 0..ENTRIES,
+        };
+        for (row, meta) in self.entries.iter_mut().zip(&mut self.meta) {
+            for n in places.clone() {
+                let e = &mut row[n % ENTRIES];
+                e.protect(host, &mut meta[n % ENTRIES]);
+            }
         }
     }
 }
@@ -143,6 +174,7 @@ impl Tlb {
             live: Context::new(0, 0),
             parked: Vec::new(),
             last_epoch: 0,
+            global_epoch: 0,
             flushed_pages: Vec::new(),
             journal: Journal::default(),
         }
@@ -157,6 +189,19 @@ impl Tlb {
     /// out from the mapping in one epoch holds as long as that epoch comes back.
     pub fn epoch(&self) -> u64 {
         self.live.epoch
+    }
+
+    /// The same for global pages, which all address spaces share: a number that moves on when these are flushed, and never is that of
+    /// [`Tlb::epoch`].
+    pub fn global_epoch(&self) -> u64 {
+        self.global_epoch
+    }
+
+    /// log2 of the size of the page behind an entry that serves fetches at `addr`, and whether it is global.
+    pub fn page_of_code(&self, class: usize, addr: u64) -> Option<(u32, bool)> {
+        self.host(class, addr, 1, Access::Fetch)?;
+        let m = self.live.meta[class % CLASSES][index(addr)];
+        Some((u32::from(m & SHIFT), m & GLOBAL != 0))
     }
 
     fn new_epoch(&mut self) -> u64 {
@@ -280,49 +325,6 @@ impl Tlb {
             .then(|| addr.wrapping_add(e.addend) as *mut u8)
     }
 
-    /// Copies `len` bytes from `from` to `to` as a loop over ascending addresses would. `false`, and nothing done, if one of the two is
-    /// not wholly in a page that the fast path serves, or if the loop would read what it wrote.
-    pub fn copy(&self, class: usize, from: u64, to: u64, len: usize) -> bool {
-        let (Some(from), Some(to)) = (
-            self.host(class, from, len, Access::Read),
-            self.host(class, to, len, Access::Write),
-        ) else {
-            return false;
-        };
-        let distance = (to as usize).wrapping_sub(from as usize);
-        if distance > 0 && distance < len {
-            return false;
-        }
-        self.note(to as u64, len);
-        // SAFETY: both tags match, so the module's invariant holds for `len` bytes at both places; they may overlap.
-        unsafe { std::ptr::copy(from, to, len) };
-        true
-    }
-
-    /// Writes `count` times `value` from `to` on, on the same terms.
-    pub fn fill_with<T: Uint>(&self, class: usize, to: u64, value: T, count: usize) -> bool {
-        let Some(to) = self.host(
-            class,
-            to,
-            count.saturating_mul(size_of::<T>()),
-            Access::Write,
-        ) else {
-            return false;
-        };
-        self.note(to as u64, count * size_of::<T>());
-        let bytes = value.u64().to_le_bytes();
-        if bytes[..size_of::<T>()].iter().all(|&b| b == bytes[0]) {
-            // SAFETY: as for `copy`.
-            unsafe { to.write_bytes(bytes[0], count * size_of::<T>()) };
-            return true;
-        }
-        for n in 0..count {
-            // SAFETY: as for `copy`; n is below `count`.
-            unsafe { to.cast::<T>().add(n).write_unaligned(value) };
-        }
-        true
-    }
-
     /// The 16-byte kin of [`Tlb::compare_exchange`].
     pub fn compare_exchange_16(
         &self,
@@ -340,7 +342,30 @@ impl Tlb {
         Some(unsafe { crate::wide::compare_exchange(at, old, new) })
     }
 
-    /// Fills the entry for `linear`'s page from a frame of RAM. `tags` says which accesses the fast path may serve.
+    /// The host address for a store of `len` bytes at `addr` that only the guard of code keeps from the fast path.
+    #[inline]
+    pub fn guarded(&self, class: usize, addr: u64, len: usize) -> Option<u64> {
+        let (row, meta) = (
+            &self.live.entries[class % CLASSES],
+            &self.live.meta[class % CLASSES],
+        );
+        let e = &row[index(addr)];
+        // What may be written may be read.
+        let here = meta[index(addr)] & GUARDED != 0 && e.read == Self::last_page(addr, len);
+        here.then(|| addr.wrapping_add(e.addend))
+    }
+
+    /// Lets stores to `addr`'s page through, whose entry was guarded: the frame holds no code any more.
+    pub(crate) fn unguard(&mut self, ram: &Ram, class: usize, addr: u64, frame: u64) {
+        let class = class % CLASSES;
+        let e = &mut self.live.entries[class][index(addr)];
+        e.write = e.read;
+        self.live.meta[class][index(addr)] &= !GUARDED;
+        ram.note_writer(frame, index(addr));
+    }
+
+    /// Fills the entry for `linear`'s page from a frame of RAM. `tags` says which accesses the guest's paging permits; stores to guarded
+    /// frames take the slow path none the less.
     pub(crate) fn fill(
         &mut self,
         ram: &Ram,
@@ -354,6 +379,15 @@ impl Tlb {
         let Some(host) = ram.host_frame(frame) else {
             return;
         };
+        let (write, guarded) = (tags[1], tags[1] && ram.is_guarded(frame));
+        if write && !guarded {
+            ram.note_writer(frame, index(linear));
+        }
+        if !global && self.live.local.len() < LOCAL {
+            self.live
+                .local
+                .push((class as usize * ENTRIES + index(linear)) as u16);
+        }
         let page = linear & !arch::PAGE_MASK;
         let tag = |on: bool| if on { page } else { Entry::NONE };
         if self.journal.ram.is_some() {
@@ -363,19 +397,20 @@ impl Tlb {
         }
         self.live.entries[class as usize][index(linear)] = Entry {
             read: tag(tags[0]),
-            write: tag(tags[1]),
+            write: tag(write && !guarded),
             exec: tag(tags[2]),
             addend: (host as u64).wrapping_sub(page),
         };
         self.live.meta[class as usize][index(linear)] =
-            shift as u8 | if global { GLOBAL } else { 0 };
+            shift as u8 | if global { GLOBAL } else { 0 } | if guarded { GUARDED } else { 0 };
     }
 
     /// Forgets everything, of all address spaces.
     pub fn flush(&mut self) {
-        let epoch = self.new_epoch();
         self.live.entries = [[Entry::EMPTY; ENTRIES]; CLASSES];
-        self.live.epoch = epoch;
+        self.live.local.clear();
+        self.live.epoch = self.new_epoch();
+        self.global_epoch = self.new_epoch();
         self.parked.clear();
     }
 
@@ -433,6 +468,7 @@ impl Tlb {
             // Nobody takes them: what hangs on any epoch is out of date.
             self.flushed_pages.clear();
             self.live.epoch = self.new_epoch();
+            self.global_epoch = self.new_epoch();
             self.parked.clear();
         }
         self.live.flush_page(addr);
@@ -446,12 +482,17 @@ impl Tlb {
         let Some(host) = ram.host_frame(frame) else {
             return;
         };
-        self.live.protect(host as u64);
-        for (.., e, _) in &mut self.journal.filled {
-            e.protect(host as u64);
+        let place = match ram.take_writers(frame) {
+            Writers::None => return,
+            Writers::At(n) => Some(n),
+            Writers::Anywhere => None,
+        };
+        self.live.protect(host as u64, place);
+        for (.., e, m) in &mut self.journal.filled {
+            e.protect(host as u64, m);
         }
         for c in &mut self.parked {
-            c.protect(host as u64);
+            c.protect(host as u64, place);
         }
     }
 }
@@ -500,14 +541,28 @@ mod tests {
         page(&mut t, &ram, 0x6000, 2, true);
         t.switch(3, true);
         t.flush_page(0x5000);
+        assert_eq!(ram.mark_code(2, 1).map(|m| m.1), Some(true));
         t.protect(&ram, 2);
         t.switch(0, true);
         assert!(!has(&t, 0x5000));
         assert!(has(&t, 0x6000));
         assert!(!t.write(Class::User as usize, 0x6000, 1u8));
+        assert!(t.guarded(Class::User as usize, 0x6000, 1).is_some());
+        assert!(t.guarded(Class::User as usize, 0x6fff, 2).is_none());
+        page(&mut t, &ram, 0x6000, 2, true);
+        assert!(!t.write(Class::User as usize, 0x6000, 1u8));
+        page(&mut t, &ram, 0x7000, 3, false);
         t.flush_non_global();
-        assert!(has(&t, 0x6000));
+        assert!(has(&t, 0x6000) && !has(&t, 0x7000));
+        for n in 0..2 * LOCAL as u64 {
+            page(&mut t, &ram, 0x8000 + (n << 12), 3, false);
+        }
+        let global = t.global_epoch();
+        t.flush_non_global();
+        assert!(has(&t, 0x6000) && !has(&t, 0x8000));
+        assert_eq!(t.global_epoch(), global);
         t.flush();
+        assert_ne!(t.global_epoch(), global);
         assert!(!has(&t, 0x6000));
     }
 
