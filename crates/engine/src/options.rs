@@ -101,11 +101,6 @@ pub const SWITCHES: &[Switch] = &[
         off: |o| o.fp = false,
     },
     Switch {
-        name: "no-warm-up",
-        what: "blocks are translated at once, not evaluated a few times first",
-        off: |o| (o.first, o.changing) = (0, 0),
-    },
-    Switch {
         name: "no-jump-cache",
         what: "indirect and cross-page jumps are looked up by the dispatcher",
         off: |o| o.jump_cache = false,
@@ -129,6 +124,11 @@ pub const SWITCHES: &[Switch] = &[
         name: "no-simd",
         what: "MMX and SSE integer operations are computed by functions, not on the host's unit",
         off: |o| o.simd = false,
+    },
+    Switch {
+        name: "no-warm-up",
+        what: "blocks are translated at once, not evaluated a few times first",
+        off: |o| (o.first, o.changing) = (0, 0),
     },
     Switch {
         name: "no-x87",

@@ -95,9 +95,13 @@ pub struct Report {
     pub executed_per_entry: f64,
 }
 
+/// To four decimals: people read it.
+fn rounded(v: f64) -> f64 {
+    (v * 1e4).round() / 1e4
+}
+
 fn ratio(a: u64, b: u64) -> f64 {
-    // To four decimals: people read it.
-    (a as f64 / b.max(1) as f64 * 1e4).round() / 1e4
+    rounded(a as f64 / b.max(1) as f64)
 }
 
 impl EngineStats {
@@ -115,8 +119,10 @@ impl EngineStats {
             },
             evaluated: instructions.saturating_sub(self.executed),
             translated_share: ratio(self.executed, instructions),
-            ns_per_translated_instruction: ratio(self.translation_ns, self.guest_instructions)
-                + ratio(self.decode_ns, self.decoded),
+            ns_per_translated_instruction: rounded(
+                ratio(self.translation_ns, self.guest_instructions)
+                    + ratio(self.decode_ns, self.decoded),
+            ),
             host_bytes_per_instruction: ratio(self.host_bytes, self.guest_instructions),
             executed_per_entry: ratio(self.executed, self.entries),
         }
