@@ -257,6 +257,7 @@ impl<A: HostAssembler> Emit for Baseline<A> {
         };
         match (a, b) {
             (Val::Imm(x), Val::Imm(y)) => t(Val::Imm(x & y)),
+            (a, b) if a == b => t(a),
             (_, Val::Imm(m)) if m == W::MASK => t(a),
             _ => {
                 let width = self.v.width(a).min(self.v.width(b));
@@ -278,6 +279,7 @@ impl<A: HostAssembler> Emit for Baseline<A> {
         match (a, b) {
             (Val::Imm(x), Val::Imm(y)) => t(Val::Imm(x | y)),
             (_, Val::Imm(0)) => t(a),
+            (a, b) if a == b => t(a),
             _ => {
                 let width = self
                     .v

@@ -23,8 +23,8 @@ pub fn arith<E: Emit, W: Width>(e: &mut E, i: &Insn, op: Arith) -> Result<(), E:
     let src = read::<E, W>(e, i, 1)?;
     if op == Arith::Cmp {
         let dst = read::<E, W>(e, i, 0)?;
-        let res = e.sub(dst, src);
-        flags::set::<E, W>(e, CcOp::Sub, res, src, dst);
+        // The rule does not read the result.
+        flags::set::<E, W>(e, CcOp::Sub, dst, src, dst);
         return Ok(());
     }
     let place = Place::<E>::of::<W>(e, i, 0, Use::Write)?;

@@ -389,6 +389,12 @@ pub fn condition<E: Emit>(e: &mut E, c: Cond) -> E::Bool {
                     e.slt::<W>(b, a)
                 });
                 e.negate(greater)
+            } else if f.cc.op == CcOp::Logic {
+                // OF is clear: not above zero.
+                by_size!(f.cc.size, W => {
+                    let (res, one) = (e.cast::<W64, W>(f.res), e.imm::<W>(1));
+                    e.slt::<W>(res, one)
+                })
             } else {
                 let (l, z) = (less(e), zf(e));
                 e.either(l, z)
