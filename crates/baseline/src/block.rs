@@ -159,6 +159,8 @@ pub struct Baseline<A: HostAssembler> {
     pub(crate) at: i64,
     /// Its length.
     pub(crate) len: u8,
+    /// Another instruction follows it in the block.
+    pub(crate) more: bool,
     /// Instructions before it in the block.
     done: u32,
     /// What is known of the x87.
@@ -208,6 +210,7 @@ impl<A: HostAssembler> Baseline<A> {
             cells: Vec::new(),
             at: 0,
             len: 0,
+            more: false,
             done: 0,
             x87: Known::default(),
             writable: None,
@@ -247,6 +250,7 @@ impl<A: HostAssembler> Baseline<A> {
             self.writable = None;
             self.checked = None;
             self.len = i.len;
+            self.more = n + 1 < insns.len();
             self.marks.push(self.v.asm.position() as u32);
             self.unseen = self.drop_flags && self.dead.get(n).copied().unwrap_or(false);
             match table::row::<Self>(i.code) {

@@ -6,7 +6,7 @@ use crate::values::{Bool, HostFlags, Lazy, Test, Val};
 use crate::vectors::Vector;
 use crate::x87::Known;
 use arch::{Fault, Mode, Seg, Size as ModeSize};
-use cpu::native::{Stubs, offset};
+use cpu::native::{Stubs, offset, site};
 use decode::Insn;
 use memory::Entry;
 use semantics::emit::{
@@ -18,6 +18,36 @@ use semantics::vector::VecOp;
 use semantics::x87::{Format, Step};
 use std::marker::PhantomData;
 use std::mem::offset_of;
+
+/// Whether a helper has nothing to do with MXCSR. What is not known to be so is taken to have.
+fn is_quick(h: Helper) -> bool {
+    use Helper as H;
+    matches!(
+        h,
+        H::BulkMovs
+            | H::BulkStos
+            | H::Cmpxchg16b
+            | H::Pushf
+            | H::Popf
+            | H::MovToSegment
+            | H::Swapgs
+            | H::SegmentBase
+            | H::Iret
+            | H::Syscall
+            | H::Sysret
+            | H::Sysenter
+            | H::Sysexit
+            | H::MovFromCr
+            | H::MovToCr
+            | H::Invlpg
+            | H::Invpcid
+            | H::Cli
+            | H::Sti
+            | H::ClacStac
+            | H::Rdmsr
+            | H::Wrmsr
+    )
+}
 
 /// A value that remembers its guest width.
 pub struct Typed<W>(pub Val, PhantomData<W>);
@@ -979,14 +1009,19 @@ impl<A: HostAssembler> Emit for Baseline<A> {
         self.v.save_all();
         self.deferred = Deferred::Unknown;
         let cell = self.cell(Cell::Helper(helper, *i));
-        let (r, site) = (A::POOL[0], self.site(0));
+        let more = if self.more { site::MORE } else { 0 };
+        let (r, site) = (A::POOL[0], self.site(more));
         let at = self.at;
         self.page_plus(r, at);
         self.v.asm.store_cpu(Size::B64, offset::RIP as i32, r);
         self.v.asm.load_slot(r, cell);
         self.v.asm.store_cpu(Size::B64, offset::ADDRESS as i32, r);
         self.put(Size::B64, offset::SITE, Val::Imm(site));
-        self.call_stub(offset_of!(Stubs, helper));
+        self.call_stub(if is_quick(helper) {
+            offset_of!(Stubs, quick)
+        } else {
+            offset_of!(Stubs, helper)
+        });
         self.v.forget_homes();
         self.x87 = Known::default();
         Ok(())

@@ -50,6 +50,8 @@ pub struct Stubs {
     pub store: u64,
     /// Calls a helper row: pointer to the instruction in `address`.
     pub helper: u64,
+    /// The same for a helper that neither reads nor changes MXCSR.
+    pub quick: u64,
     /// Works out the status flags: [`CcOp::Bits`](semantics::emit::CcOp::Bits) after.
     pub flags: u64,
     /// A vector operation: pointer to it in `address`, operands in `vector`.
@@ -87,6 +89,10 @@ pub struct Native {
     pub x87_environment: [u32; 7],
     /// Scratch for a way between MXCSR and memory.
     pub scratch_mxcsr: u32,
+    /// A helper that leads elsewhere may go on at what the jump cache has for it, without the dispatcher.
+    pub resume: bool,
+    /// How often that was so.
+    pub resumed: u64,
     /// Address of the TLB's live arrays.
     pub tlb: u64,
     /// Address of the attention word.
@@ -125,6 +131,8 @@ impl Default for Native {
             host_fcw: 0x37f,
             x87_environment: [0x37f, 0, 0xffff, 0, 0, 0, 0],
             scratch_mxcsr: 0,
+            resume: false,
+            resumed: 0,
             tlb: 0,
             attention: 0,
             attention_mask: u32::MAX,
@@ -250,6 +258,8 @@ pub mod exit {
 
 /// Where a slow path stands: [`Native::site`].
 pub mod site {
+    /// In what a helper's site says beside: another instruction follows in the block.
+    pub const MORE: u64 = 1;
     /// Host vector registers hold values that the stub must preserve.
     pub const VECTORS: u64 = 1 << 27;
 

@@ -415,6 +415,12 @@ impl Cpu {
 
     /// Sets all of RFLAGS and what follows from it.
     pub fn set_rflags(&mut self, value: u64) {
+        self.replace_rflags(value);
+        self.update_mode();
+    }
+
+    /// The same before something that calls [`Cpu::update_mode`].
+    pub(crate) fn replace_rflags(&mut self, value: u64) {
         let status = value & Rflags::STATUS.bits();
         self.flags = Flags {
             cc: NO_FLAGS.cc,
@@ -423,7 +429,6 @@ impl Cpu {
             dst: status,
         };
         self.system_flags = value & !Rflags::STATUS.bits() | Rflags::FIXED.bits();
-        self.update_mode();
     }
 
     /// A bit of RFLAGS that is not a status flag.
@@ -504,7 +509,9 @@ impl Cpu {
             (false, true) => Class::SupervisorAc,
             (false, false) => Class::Supervisor,
         };
-        for seg in Seg::ALL {
+        // 64-bit code has no limits.
+        let limited = Seg::ALL.into_iter().filter(|_| code != Size::B64);
+        for seg in limited {
             let s = self.seg[seg as usize];
             let end = u64::from(s.limit) + 1;
             let plain = s.present() || !self.mode.protected();

@@ -17,10 +17,10 @@
 #![expect(unsafe_code, reason = "calls generated code and is called by it")]
 
 use crate::cache::Cache;
-use arch::{Fault, GuestPhys, Mode, Seg};
+use arch::{Fault, GuestPhys, Mode, Seg, Size};
 use baseline::block::FpCall;
 use baseline::x87::X87Call;
-use cpu::native::{Stubs, exit, offset, site};
+use cpu::native::{JumpEntry, Stubs, exit, offset, site};
 use cpu::{Cpu, Stop, helpers};
 use decode::Insn;
 use memory::Access;
@@ -63,6 +63,7 @@ pub fn stubs() -> Stubs {
         load: load as *const () as u64,
         store: store as *const () as u64,
         helper: helper as *const () as u64,
+        quick: quick as *const () as u64,
         flags: flags as *const () as u64,
         vector: vector as *const () as u64,
         fp: fp as *const () as u64,
@@ -231,9 +232,16 @@ macro_rules! plain {
                 "ret",
                 "2:",
                 "add rsp, 8",
-                "jmp {leave}",
+                "cmp eax, {resume}",
+                "jne {leave}",
+                "add r15, [rdi + {value} + 8]",
+                "mov r14, [rdi + {tlb}]",
+                "jmp [rdi + {value}]",
                 f = sym $rust,
                 leave = sym leave,
+                resume = const RESUME,
+                value = const offset::VALUE,
+                tlb = const offset::TLB,
                 host = const offset::HOST_MXCSR,
                 guest = const offset::MXCSR,
                 scratch = const offset::SCRATCH_MXCSR,
@@ -241,6 +249,34 @@ macro_rules! plain {
         }
     };
 }
+
+/// The same for a helper that has nothing to do with MXCSR: it runs under the guest's, since Rust computes with integers there.
+#[unsafe(naked)]
+unsafe extern "C" fn quick() {
+    naked_asm!(
+        "push rdi",
+        "call {f}",
+        "pop rdi",
+        "test eax, eax",
+        "jnz 2f",
+        "ret",
+        "2:",
+        "add rsp, 8",
+        "cmp eax, {resume}",
+        "jne {leave}",
+        "add r15, [rdi + {value} + 8]",
+        "mov r14, [rdi + {tlb}]",
+        "jmp [rdi + {value}]",
+        f = sym call_helper,
+        leave = sym leave,
+        resume = const RESUME,
+        value = const offset::VALUE,
+        tlb = const offset::TLB,
+    )
+}
+
+/// What a stub's Rust function answers if generated code goes on at `value[0]`, with `value[1]` more instructions retired.
+const RESUME: u32 = 2;
 
 preserving!(load, slow_load);
 preserving!(store, slow_store);
@@ -368,16 +404,88 @@ extern "C" fn call_helper(cpu: &mut Cpu) -> u32 {
                 || !cpu.mmu.tlb.flushed_pages.is_empty();
             if changed && call.whole {
                 advance(cpu, before.0, call.insn.len);
-                return stop(cpu, exit::HELPER, 0);
+                return go_on(cpu, before.1);
             }
             0
         }
-        Err(Stop::Branch) => stop(cpu, exit::HELPER, 0),
+        Err(Stop::Branch) => go_on(cpu, before.1),
         Err(Stop::End) => {
+            if call.helper == Helper::Sti && shadow_is_empty(cpu) {
+                return 0;
+            }
             advance(cpu, before.0, call.insn.len);
-            stop(cpu, exit::HELPER, 0)
+            go_on(cpu, before.1)
         }
         Err(Stop::Fault(f)) => stop(cpu, exit::HELPER_FAULT, exit::pack(f)),
+    }
+}
+
+/// Whether the instruction behind STI may simply run: it follows in the same block, so that nothing is recognised before it, and nothing
+/// waits. The shadow then ends here.
+fn shadow_is_empty(cpu: &mut Cpu) -> bool {
+    cpu.native.attention_mask = cpu.attention_mask();
+    let more = site::extra(cpu.native.site) & site::MORE != 0;
+    let quiet = cpu.attention.bits() & cpu.native.attention_mask == 0;
+    if cpu.native.resume && more && quiet {
+        cpu.shadow = false;
+        return true;
+    }
+    false
+}
+
+/// After a helper that leads elsewhere or changes the mode: goes on with what the jump cache has for RIP, if nothing asks for the
+/// dispatcher; else leaves.
+fn go_on(cpu: &mut Cpu, epoch: u64) -> u32 {
+    let asks = !cpu.native.resume
+        || cpu.leave
+        || cpu.halted
+        || cpu.pending_debug != 0
+        || cpu.mmu.tlb.epoch() != epoch
+        || !cpu.mmu.tlb.flushed_pages.is_empty()
+        || cpu.mmu.ram().has_stale()
+        || cpu.needs_care()
+        || !translatable(cpu)
+        || cpu.attention.bits() & cpu.attention_mask() != 0;
+    if asks {
+        return stop(cpu, exit::HELPER, 0);
+    }
+    match enter_mode(cpu) {
+        Some(entry) => {
+            let done = site::done(cpu.native.site) + 1;
+            cpu.native.value = [entry, done];
+            cpu.native.resumed += 1;
+            RESUME
+        }
+        None => stop(cpu, exit::HELPER, 0),
+    }
+}
+
+/// Makes what generated code keeps beside the processor follow its mode and mapping, and looks RIP up in the jump cache.
+pub(crate) fn enter_mode(cpu: &mut Cpu) -> Option<u64> {
+    cpu.refresh_fp_mode();
+    cpu.native.attention_mask = cpu.attention_mask();
+    cpu.native.tlb = cpu.mmu.tlb.arrays();
+    let tlb = &cpu.mmu.tlb;
+    let epoch = if cpu.cpl == 3 {
+        tlb.epoch()
+    } else {
+        tlb.global_epoch()
+    };
+    cpu.native.key = epoch << 32 | u64::from(cpu.mode.0);
+    let j = cpu.native.jumps[JumpEntry::place(cpu.rip)];
+    if (j.rip, j.key) != (cpu.rip, cpu.native.key) {
+        return None;
+    }
+    cpu.native.page_base = j.base;
+    Some(j.entry)
+}
+
+/// Whether the one-pass writer serves this mode: 64-bit code, and 32-bit code without a limit to check.
+pub(crate) fn translatable(cpu: &Cpu) -> bool {
+    match cpu.mode.code() {
+        Size::B64 => true,
+        Size::B32 => cpu.segment(Seg::Cs).limit == u32::MAX,
+        Size::B16 => false,
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Options {
     pub flags: bool,
     /// The inline cache of indirect and cross-page targets.
     pub jump_cache: bool,
+    /// Helpers that lead elsewhere (SYSCALL, IRET ...) go on without the dispatcher; needs `jump_cache`.
+    pub resume: bool,
     /// REP MOVS and REP STOS by many iterations at a time.
     pub rep: bool,
     /// SSE floating point on the host's unit.
@@ -53,6 +55,7 @@ impl Default for Options {
             loops: true,
             flags: true,
             jump_cache: true,
+            resume: true,
             rep: true,
             fp: true,
             simd: true,
@@ -119,6 +122,11 @@ pub const SWITCHES: &[Switch] = &[
         name: "no-rep",
         what: "REP MOVS and REP STOS go one iteration at a time",
         off: |o| o.rep = false,
+    },
+    Switch {
+        name: "no-resume",
+        what: "helpers that lead elsewhere (SYSCALL, IRET, STI ...) go back to the dispatcher",
+        off: |o| o.resume = false,
     },
     Switch {
         name: "no-simd",

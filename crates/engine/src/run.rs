@@ -7,7 +7,7 @@ use crate::show::{Shows, Translated};
 use crate::stats::EngineStats;
 use crate::verify::{Difference, Verify, acts_outside};
 use crate::{Error, Options, enter};
-use arch::{Fault, PAGE_MASK, Seg};
+use arch::{Fault, PAGE_MASK};
 use baseline::block::TooWide;
 use baseline::{Baseline, x64::X64};
 use bus::clock::Stopwatch;
@@ -101,13 +101,14 @@ impl Engine {
         cpu.native.stubs = enter::stubs();
         cpu.native.attention = cpu.attention.word_address();
         cpu.shortcuts = self.shortcuts();
+        cpu.native.resume = self.options.resume && self.options.jump_cache;
         let mut pending = None;
         while cpu.between_blocks() == Next::Execute {
             if cpu.mmu.ram().has_stale() {
                 self.drop_stale(cpu);
             }
             self.cache.collect();
-            if cpu.needs_care() || !translatable(cpu) {
+            if cpu.needs_care() || !enter::translatable(cpu) {
                 pending = None;
                 cpu.evaluate_block();
                 continue;
@@ -145,6 +146,7 @@ impl Engine {
         let (used, size) = self.cache.arena.used();
         let counts = self.cache.counts;
         let s = &mut self.stats;
+        s.resumed = cpu.native.resumed;
         (s.cache_used, s.cache_size) = (used as u64, size as u64);
         (s.invalidated, s.evicted) = (counts.invalidated, counts.evicted);
         (s.evictions, s.live) = (counts.evictions, counts.live);
@@ -157,7 +159,7 @@ impl Engine {
         cpu.native.attention = cpu.attention.word_address();
         cpu.shortcuts = self.shortcuts();
         self.drop_stale(cpu);
-        if cpu.needs_care() || !translatable(cpu) {
+        if cpu.needs_care() || !enter::translatable(cpu) {
             return cpu.step();
         }
         self.cache.collect();
@@ -199,22 +201,10 @@ impl Engine {
     /// What there is for RIP, translated if it is time.
     fn entry(&mut self, cpu: &mut Cpu, pending: Option<Pending>) -> Result<Found, Fault> {
         self.settle_jumps(cpu);
-        cpu.refresh_fp_mode();
-        cpu.native.attention_mask = cpu.attention_mask();
-        cpu.native.tlb = cpu.mmu.tlb.arrays();
         let user = cpu.cpl == 3;
-        let tlb = &cpu.mmu.tlb;
-        let epoch = if user {
-            tlb.epoch()
-        } else {
-            tlb.global_epoch()
-        };
-        cpu.native.key = epoch << 32 | u64::from(cpu.mode.0);
         let place = JumpEntry::place(cpu.rip);
-        let j = cpu.native.jumps[place];
-        if pending.is_none() && (j.rip, j.key) == (cpu.rip, cpu.native.key) {
-            cpu.native.page_base = j.base;
-            return Ok(Found::Entry(j.entry));
+        if let Some(entry) = enter::enter_mode(cpu).filter(|_| pending.is_none()) {
+            return Ok(Found::Entry(entry));
         }
         let linear = cpu.fetch_address()?;
         let Target::Ram(addr) = cpu.fetch_target(linear)? else {
@@ -406,15 +396,6 @@ fn sabotage(i: &decode::Insn) -> decode::Insn {
         other => other,
     };
     decode::Insn { code, ..*i }
-}
-
-/// Whether the one-pass writer serves this mode: 64-bit code, and 32-bit code without a limit to check.
-fn translatable(cpu: &Cpu) -> bool {
-    match cpu.mode.code() {
-        arch::Size::B64 => true,
-        arch::Size::B32 => cpu.segment(Seg::Cs).limit == u32::MAX,
-        arch::Size::B16 => false,
-    }
 }
 
 /// Instructions of more values than the writer holds for one: ENTER that copies frame pointers, up to 31 of them, and MASKMOVDQU. The

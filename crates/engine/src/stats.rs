@@ -32,6 +32,8 @@ pub struct EngineStats {
     pub faults: u64,
     #[serde(skip)]
     pub helpers: u64,
+    /// Helpers that led elsewhere without the dispatcher.
+    pub resumed: u64,
     /// Blocks evaluated because they were not executed often enough to be translated.
     pub warm_ups: u64,
     /// Translations dropped because their guest code was written.

@@ -57,7 +57,7 @@ pub fn syscall(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     );
     let rip = cpu.msr.lstar;
     let keep = !cpu.msr.fmask & !Rflags::RF.bits();
-    cpu.set_rflags(flags & keep);
+    cpu.replace_rflags(flags & keep);
     enter(cpu, cs, ss, 0, rip);
     Err(Stop::Branch)
 }
@@ -78,7 +78,7 @@ pub fn sysret(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     let ss = base.wrapping_add(8) | 3;
     let rip = if wide { rcx } else { rcx & 0xffff_ffff };
     let flags = cpu.gpr[R11] & WRITABLE & !(Rflags::RF | Rflags::VM).bits();
-    cpu.set_rflags(flags);
+    cpu.replace_rflags(flags);
     enter(cpu, code(cs, 3, wide), stack(ss, 3), 3, rip);
     Err(Stop::Branch)
 }
