@@ -19,7 +19,7 @@ use semantics::x87::{Format, Step};
 use std::marker::PhantomData;
 use std::mem::offset_of;
 
-/// Whether a helper has nothing to do with MXCSR. What is not known to be so is taken to have.
+/// Whether a helper has nothing to do with floating-point state. What is not known to be so is taken to have.
 fn is_quick(h: Helper) -> bool {
     use Helper as H;
     matches!(
@@ -44,6 +44,7 @@ fn is_quick(h: Helper) -> bool {
             | H::Cli
             | H::Sti
             | H::ClacStac
+            | H::TimeStamp
             | H::Rdmsr
             | H::Wrmsr
     )

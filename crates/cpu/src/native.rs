@@ -50,7 +50,7 @@ pub struct Stubs {
     pub store: u64,
     /// Calls a helper row: pointer to the instruction in `address`.
     pub helper: u64,
-    /// The same for a helper that neither reads nor changes MXCSR.
+    /// The same for a helper that neither reads nor changes floating-point state.
     pub quick: u64,
     /// Works out the status flags: [`CcOp::Bits`](semantics::emit::CcOp::Bits) after.
     pub flags: u64,

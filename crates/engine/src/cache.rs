@@ -21,7 +21,7 @@ pub struct Key {
 }
 
 /// Heads of the hash table's chains.
-const BUCKETS: usize = 1 << 15;
+const BUCKETS: usize = 1 << 17;
 /// No record.
 const NONE: u32 = u32::MAX;
 /// Bytes from a cell to the next: the word that code reads, and a word of ours.
@@ -30,7 +30,7 @@ const CELL: usize = 16;
 impl Key {
     fn bucket(self) -> usize {
         let v = self.addr.0 ^ u64::from(self.mode.0) << 40;
-        (v.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize % BUCKETS
+        (v.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 47) as usize % BUCKETS
     }
 }
 

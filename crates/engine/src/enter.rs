@@ -250,7 +250,7 @@ macro_rules! plain {
     };
 }
 
-/// The same for a helper that has nothing to do with MXCSR: it runs under the guest's, since Rust computes with integers there.
+/// The same for a helper that has nothing to do with floating point: it runs under the guest's, since Rust computes with integers there.
 #[unsafe(naked)]
 unsafe extern "C" fn quick() {
     naked_asm!(
@@ -267,7 +267,7 @@ unsafe extern "C" fn quick() {
         "add r15, [rdi + {value} + 8]",
         "mov r14, [rdi + {tlb}]",
         "jmp [rdi + {value}]",
-        f = sym call_helper,
+        f = sym call_quick,
         leave = sym leave,
         resume = const RESUME,
         value = const offset::VALUE,
@@ -391,14 +391,26 @@ extern "C" fn work_out_flags(cpu: &mut Cpu) -> u32 {
 }
 
 extern "C" fn call_helper(cpu: &mut Cpu) -> u32 {
+    forget_x87(cpu);
+    serve::<true>(cpu)
+}
+
+/// The same for a helper that touches neither MXCSR nor the x87.
+extern "C" fn call_quick(cpu: &mut Cpu) -> u32 {
+    serve::<false>(cpu)
+}
+
+#[inline(always)]
+fn serve<const FP: bool>(cpu: &mut Cpu) -> u32 {
     // SAFETY: the cell of a live translation points to a live call.
     let call = unsafe { &*(cpu.native.address as *const HelperCall) };
     let before = (cpu.mode, cpu.mmu.tlb.epoch());
-    forget_x87(cpu);
     match helpers::call(cpu, call.helper, &call.insn) {
         Ok(()) => {
             cpu.native.attention_mask = cpu.attention_mask();
-            cpu.refresh_fp_mode();
+            if FP {
+                cpu.refresh_fp_mode();
+            }
             let changed = (cpu.mode, cpu.mmu.tlb.epoch()) != before
                 || cpu.leave
                 || !cpu.mmu.tlb.flushed_pages.is_empty();
