@@ -153,8 +153,10 @@ impl Engine {
         (s.decoded, s.decode_ns) = (cpu.counters.decoded, cpu.counters.decode_ns);
     }
 
-    /// One block, or one instruction in the evaluator; a fault is answered, not delivered, and events are not taken. For tests.
+    /// One block, translated at once, or one instruction in the evaluator; a fault is answered, not delivered, and events are not taken. For
+    /// tests.
     pub fn step(&mut self, cpu: &mut Cpu) -> Result<(), Fault> {
+        (self.options.first, self.options.changing) = (0, 0);
         cpu.native.stubs = enter::stubs();
         cpu.native.attention = cpu.attention.word_address();
         cpu.shortcuts = self.shortcuts();
