@@ -70,8 +70,51 @@ pub struct Context {
     meta: [[u8; ENTRIES]; CLASSES],
     /// Where entries of pages that are not global were filled since these were flushed; nobody knows all if it is full.
     local: Vec<u16>,
+    large: LargePages,
     epoch: u64,
     pcid: u16,
+}
+
+/// Which large pages entries may have been filled from, so that a flush of a page seldom looks at every entry: a filter by 2 MiB that
+/// may say too much.
+struct LargePages {
+    bits: [u64; 64],
+    /// A page of more than 4 MiB was among them.
+    giant: bool,
+}
+
+impl LargePages {
+    const NONE: Self = Self {
+        bits: [0; 64],
+        giant: false,
+    };
+
+    fn place(addr: u64) -> (usize, u64) {
+        let h = (addr >> 21).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52;
+        (h as usize / 64 % 64, 1 << (h % 64))
+    }
+
+    fn note(&mut self, addr: u64, shift: u32) {
+        let half = 1 << 21;
+        let (first, second) = (Self::place(addr & !half), Self::place(addr | half));
+        match shift {
+            ..=PAGE_SHIFT => {}
+            21 => {
+                let (word, bit) = Self::place(addr);
+                self.bits[word] |= bit;
+            }
+            22 => {
+                self.bits[first.0] |= first.1;
+                self.bits[second.0] |= second.1;
+            }
+            _ => self.giant = true,
+        }
+    }
+
+    fn may_hold(&self, addr: u64) -> bool {
+        let (word, bit) = Self::place(addr);
+        self.giant || self.bits[word] & bit != 0
+    }
 }
 
 /// Entries that are not global and known by number: more of them are looked for.
@@ -107,6 +150,7 @@ impl Context {
             entries: [[Entry::EMPTY; ENTRIES]; CLASSES],
             meta: [[0; ENTRIES]; CLASSES],
             local: Vec::with_capacity(LOCAL),
+            large: LargePages::NONE,
             epoch,
             pcid,
         })
@@ -133,8 +177,13 @@ impl Context {
     }
 
     fn flush_page(&mut self, addr: u64) {
-        for (row, meta) in self.entries.iter_mut().zip(&self.meta) {
+        for row in &mut self.entries {
             row[index(addr)] = Entry::EMPTY;
+        }
+        if !self.large.may_hold(addr) {
+            return;
+        }
+        for (row, meta) in self.entries.iter_mut().zip(&self.meta) {
             for (e, m) in row.iter_mut().zip(meta) {
                 let shift = u32::from(m & SHIFT);
                 if shift > PAGE_SHIFT {
@@ -388,6 +437,7 @@ impl Tlb {
                 .local
                 .push((class as usize * ENTRIES + index(linear)) as u16);
         }
+        self.live.large.note(linear, shift);
         let page = linear & !arch::PAGE_MASK;
         let tag = |on: bool| if on { page } else { Entry::NONE };
         if self.journal.ram.is_some() {
@@ -409,6 +459,7 @@ impl Tlb {
     pub fn flush(&mut self) {
         self.live.entries = [[Entry::EMPTY; ENTRIES]; CLASSES];
         self.live.local.clear();
+        self.live.large = LargePages::NONE;
         self.live.epoch = self.new_epoch();
         self.global_epoch = self.new_epoch();
         self.parked.clear();
@@ -564,6 +615,21 @@ mod tests {
         t.flush();
         assert_ne!(t.global_epoch(), global);
         assert!(!has(&t, 0x6000));
+    }
+
+    #[test]
+    fn a_flush_anywhere_in_a_large_page_reaches_every_part_of_it() {
+        let ram = Ram::new(0x10_000).unwrap();
+        let mut t = Tlb::new();
+        for (shift, far) in [(21, 0x1f_f000), (22, 0x3f_f000), (30, 0x3fff_f000)] {
+            let base = 0x4000_0000;
+            t.fill(&ram, Class::User, base + 0x3000, 1, [true; 3], shift, false);
+            page(&mut t, &ram, 0x9000, 2, false);
+            t.flush_page(base - 0x1000);
+            assert!(has(&t, base + 0x3000));
+            t.flush_page(base + far);
+            assert!(!has(&t, base + 0x3000) && has(&t, 0x9000));
+        }
     }
 
     #[test]
