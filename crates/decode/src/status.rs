@@ -99,13 +99,23 @@ impl Insn {
     }
 }
 
+/// Whether control may come back to the instruction before the next.
+fn repeats(i: &Insn) -> bool {
+    use M::*;
+    matches!(
+        i.code.mnemonic(),
+        Cmpsb | Cmpsw | Cmpsd | Cmpsq | Scasb | Scasw | Scasd | Scasq
+    )
+}
+
 /// For each of `insns`, which run one behind the other and then leave, whether no status flag that it leaves can be seen.
 pub fn dead_flags(insns: &[Insn], dead: &mut Vec<bool>) {
     dead.clear();
     dead.resize(insns.len(), false);
     let mut live = Rflags::STATUS;
     for (i, d) in insns.iter().zip(dead.iter_mut()).rev() {
-        *d = live.is_empty();
+        // Between two iterations an interrupt sees those of a string instruction.
+        *d = live.is_empty() && !repeats(i);
         let e = status_effects(i);
         live = live.difference(e.writes) | e.reads;
     }

@@ -65,6 +65,8 @@ pub struct Engine {
     pub(crate) shows: Shows,
     /// What went wrong with them.
     pub trouble: Option<Error>,
+    /// The link that [`Engine::step`] was left through.
+    pending: Option<Pending>,
 }
 
 impl Engine {
@@ -93,6 +95,7 @@ impl Engine {
             difference: None,
             shows,
             trouble: None,
+            pending: None,
         })
     }
 
@@ -160,19 +163,27 @@ impl Engine {
         cpu.native.stubs = enter::stubs();
         cpu.native.attention = cpu.attention.word_address();
         cpu.shortcuts = self.shortcuts();
-        self.drop_stale(cpu);
-        if cpu.needs_care() || !enter::translatable(cpu) {
-            return cpu.step();
+        let mut pending = self.pending.take();
+        if cpu.mmu.ram().has_stale() {
+            self.drop_stale(cpu);
+            pending = None;
         }
         self.cache.collect();
-        match self.entry(cpu, None)? {
-            Found::Hard => cpu.step(),
+        if cpu.needs_care() || !enter::translatable(cpu) {
+            return evaluate(cpu);
+        }
+        match self.entry(cpu, pending)? {
+            Found::Hard => evaluate(cpu),
             Found::Evaluated => Ok(()),
-            Found::Entry(entry) => match self.enter(cpu, entry).0 {
-                End::Next => Ok(()),
-                End::Evaluate => cpu.step(),
-                End::Fault(f) => Err(f),
-            },
+            Found::Entry(entry) => {
+                let (end, link) = self.enter(cpu, entry);
+                self.pending = link;
+                match end {
+                    End::Next => Ok(()),
+                    End::Evaluate => evaluate(cpu),
+                    End::Fault(f) => Err(f),
+                }
+            }
         }
     }
 
@@ -387,6 +398,13 @@ impl Engine {
         };
         (end, link)
     }
+}
+
+/// One instruction in the evaluator, counted.
+fn evaluate(cpu: &mut Cpu) -> Result<(), Fault> {
+    cpu.step()?;
+    cpu.counters.instructions += 1;
+    Ok(())
 }
 
 /// The wrong rule of [`Options::sabotage`].

@@ -4,6 +4,9 @@
 
 mod apt;
 mod arm;
+mod bless;
+#[cfg(target_arch = "x86_64")]
+mod block_fuzz;
 mod check;
 mod coverage;
 mod guest;
@@ -28,6 +31,11 @@ struct Cli {
 enum Task {
     /// Build and test for aarch64 Linux, from an x86-64 Debian
     Arm(arm::Args),
+    /// Write the golden files of the tests anew
+    Bless(bless::Args),
+    /// Compare random blocks of guest code, translated, with the evaluator
+    #[cfg(target_arch = "x86_64")]
+    BlockFuzz(block_fuzz::Args),
     /// Run what CI runs: formatting, lints, the code map, tests
     Check(check::Args),
     /// Count the instruction table's forms by extension
@@ -45,6 +53,9 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Arm(args) => arm::run(&args),
+        Task::Bless(args) => bless::run(&args),
+        #[cfg(target_arch = "x86_64")]
+        Task::BlockFuzz(args) => block_fuzz::run(&args),
         Task::Check(args) => check::run(&args),
         Task::Coverage(args) => coverage::run(&args),
         Task::Guest(args) => guest::run(args),

@@ -83,7 +83,7 @@ const TSS_AT: u64 = 0x3000;
 const IDT_AT: u64 = 0x4000;
 const HANDLER_AT: u64 = 0x6000;
 const KERNEL_STACK: u64 = 0x8000;
-const TABLES: u64 = 0x10_0000;
+pub(crate) const TABLES: u64 = 0x10_0000;
 /// Physical address of the first region; they follow each other.
 const WORLD: u64 = 0x20_0000;
 const RAM_BYTES: u64 = 0x40_0000;
@@ -132,8 +132,8 @@ fn ldt_descriptor(e: &LdtEntry) -> u64 {
 
 /// The evaluator with its world.
 pub struct Evaluator {
-    cpu: Box<Cpu>,
-    ram: Arc<Ram>,
+    pub(crate) cpu: Box<Cpu>,
+    pub(crate) ram: Arc<Ram>,
     pristine: Vec<u8>,
     before: Vec<u8>,
     after: Vec<u8>,
@@ -418,7 +418,7 @@ fn offset(addr: u64) -> Option<usize> {
 }
 
 /// A segment register as loading `selector` leaves it.
-fn segment(selector: u16) -> Segment {
+pub(crate) fn segment(selector: u16) -> Segment {
     let raw = match selector {
         0..=3 => {
             return Segment {
@@ -507,7 +507,7 @@ impl Tables {
     }
 }
 
-fn load_fpu(f: &mut cpu::state::Fpu, s: &case::State) {
+pub(crate) fn load_fpu(f: &mut cpu::state::Fpu, s: &case::State) {
     f.fcw = s.fx16(0);
     f.set_status(s.fx16(2));
     f.set_valid(s.fx[4]);
