@@ -4,6 +4,7 @@
 
 mod apt;
 mod arm;
+mod bench_compare;
 mod bless;
 #[cfg(target_arch = "x86_64")]
 mod block_fuzz;
@@ -31,6 +32,8 @@ struct Cli {
 enum Task {
     /// Build and test for aarch64 Linux, from an x86-64 Debian
     Arm(arm::Args),
+    /// Compare Ferry with another emulator in a benchmark guest
+    BenchCompare(bench_compare::Args),
     /// Write the golden files of the tests anew
     Bless(bless::Args),
     /// Compare random blocks of guest code, translated, with the evaluator
@@ -53,6 +56,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Arm(args) => arm::run(&args),
+        Task::BenchCompare(args) => bench_compare::run(&args),
         Task::Bless(args) => bless::run(&args),
         #[cfg(target_arch = "x86_64")]
         Task::BlockFuzz(args) => block_fuzz::run(&args),

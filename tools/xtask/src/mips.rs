@@ -79,7 +79,7 @@ fn print(name: &str, cost: Cost) {
 }
 
 /// Lines `NAME SIZE` or `NAME` as `NAME:SIZE` or `NAME`.
-fn sizes(file: &Path) -> Result<Vec<String>> {
+pub fn sizes(file: &Path) -> Result<Vec<String>> {
     let text =
         std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(":");
@@ -152,7 +152,7 @@ fn cost(args: &Args, ferry: &Path, work: &str) -> Result<Cost> {
 }
 
 /// CPU time of all threads of a process that runs: the first number of each thread's schedstat, in nanoseconds.
-fn cpu_seconds(pid: u32) -> Result<f64> {
+pub fn cpu_seconds(pid: u32) -> Result<f64> {
     let mut sum = 0.0;
     for thread in std::fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
         // A thread may end in between.
