@@ -239,7 +239,7 @@ fn case(writer: &mut Baseline<X64>, (name, code): &Case) -> (String, String) {
         let rest = &block.code[at..];
         let (len, line) = decode::disassemble_any(rest, mode, at as u64);
         let _ = writeln!(text, "    {at:4x}  {line}");
-        at += usize::from(len).max(1);
+        at += len.max(1);
         count += 1;
     }
     let rare = block.code.len() - block.marks.last().map_or(0, |&m| m as usize);
