@@ -10,6 +10,7 @@ pub mod clock;
 pub mod device;
 pub mod line;
 pub mod map;
+pub mod space;
 pub mod stop;
 
 pub use apic::LocalApic;
@@ -18,4 +19,5 @@ pub use clock::{Alarm, Clock};
 pub use device::{AccessSize, Device};
 pub use line::IrqLine;
 pub use map::Bus;
+pub use space::Window;
 pub use stop::{ResetSource, StopReason, StopRequest};

@@ -1,5 +1,6 @@
 //! The address map: which device answers at a port or a guest-physical address.
 
+use crate::space::{Space, Window};
 use crate::{AccessSize, Clock, Device};
 use arch::GuestPhys;
 use snapshot::{Error, Section};
@@ -10,20 +11,12 @@ use tracing::trace;
 /// A device as the bus holds it.
 pub type Shared = Arc<Mutex<dyn Device>>;
 
-#[derive(Clone, Copy, Debug)]
-struct Range {
-    first: u64,
-    last: u64,
-    device: usize,
-    region: usize,
-}
-
-/// All devices of a machine and where they answer. Built once by the board, then shared read-only.
+/// All devices of a machine and where they answer. The board adds devices before the bus is shared; windows move afterwards too.
 pub struct Bus {
     clock: Arc<Clock>,
     devices: Vec<Shared>,
-    ports: Vec<Range>,
-    mmio: Vec<Range>,
+    ports: Space,
+    mmio: Space,
 }
 
 /// A range that overlaps one placed before.
@@ -40,19 +33,14 @@ fn lock(d: &Shared) -> MutexGuard<'_, dyn Device + 'static> {
     d.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn find(ranges: &[Range], at: u64) -> Option<&Range> {
-    let i = ranges.partition_point(|r| r.last < at);
-    ranges.get(i).filter(|r| r.first <= at)
-}
-
 impl Bus {
     /// An empty bus.
     pub fn new(clock: Arc<Clock>) -> Self {
         Self {
             clock,
             devices: Vec::new(),
-            ports: Vec::new(),
-            mmio: Vec::new(),
+            ports: Space::default(),
+            mmio: Space::default(),
         }
     }
 
@@ -72,66 +60,59 @@ impl Bus {
         self.devices.len() - 1
     }
 
-    /// Places region `region` of `device` at `ports`.
+    /// Places region `region` of `device` at `ports` for good.
     pub fn map_ports(
         &mut self,
         device: usize,
         region: usize,
         ports: RangeInclusive<u16>,
     ) -> Result<(), Overlap> {
-        let r = Range {
-            first: (*ports.start()).into(),
-            last: (*ports.end()).into(),
-            device,
-            region,
-        };
-        Self::place(&self.devices, &mut self.ports, r)
+        let (first, last) = ((*ports.start()).into(), (*ports.end()).into());
+        let placed = self.ports.fix(device, region, first, last);
+        placed.map_err(|other| self.overlap(device, other, first, last))
     }
 
-    /// Places region `region` of `device` at guest-physical addresses.
+    /// Places region `region` of `device` at guest-physical addresses for good.
     pub fn map_mmio(
         &mut self,
         device: usize,
         region: usize,
         addrs: RangeInclusive<u64>,
     ) -> Result<(), Overlap> {
-        let r = Range {
-            first: *addrs.start(),
-            last: *addrs.end(),
-            device,
-            region,
-        };
-        Self::place(&self.devices, &mut self.mmio, r)
+        let (first, last) = (*addrs.start(), *addrs.end());
+        let placed = self.mmio.fix(device, region, first, last);
+        placed.map_err(|other| self.overlap(device, other, first, last))
     }
 
-    fn place(devices: &[Shared], ranges: &mut Vec<Range>, r: Range) -> Result<(), Overlap> {
-        if let Some(o) = ranges
-            .iter()
-            .find(|o| o.first <= r.last && r.first <= o.last)
-        {
-            let name = |i: usize| {
-                devices
-                    .get(i)
-                    .map_or_else(String::new, |d| lock(d).name().to_string())
-            };
-            return Err(Overlap {
-                name: name(r.device),
-                other: name(o.device),
-                first: r.first,
-                last: r.last,
-            });
+    /// A window for region `region` of `device` among the ports: nowhere until it is placed.
+    pub fn port_window(&mut self, device: usize, region: usize) -> Window {
+        self.ports.window(device, region)
+    }
+
+    /// The same among guest-physical addresses.
+    pub fn mmio_window(&mut self, device: usize, region: usize) -> Window {
+        self.mmio.window(device, region)
+    }
+
+    fn overlap(&self, device: usize, other: usize, first: u64, last: u64) -> Overlap {
+        let name = |i: usize| {
+            let device = self.devices.get(i);
+            device.map_or_else(String::new, |d| lock(d).name().to_string())
+        };
+        Overlap {
+            name: name(device),
+            other: name(other),
+            first,
+            last,
         }
-        let at = ranges.partition_point(|o| o.first < r.first);
-        ranges.insert(at, r);
-        Ok(())
     }
 
     /// IN. A port that nobody decodes reads as ones; an access over the end of a range is split into bytes.
     pub fn port_read(&self, port: u16, size: AccessSize) -> u32 {
-        match find(&self.ports, port.into()) {
+        match self.ports.find(port.into()) {
             Some(r) if u64::from(port) + size.bytes() - 1 <= r.last => {
                 let mut d = lock(&self.devices[r.device]);
-                let value = d.port_read(r.region, port - r.first as u16, size);
+                let value = d.port_read(r.region, port.wrapping_sub(r.origin as u16), size);
                 let value = value & size.mask() as u32;
                 trace!(target: "bus::port", device = d.name(), ?size, port, value, "in");
                 value
@@ -148,12 +129,12 @@ impl Bus {
 
     /// OUT. Split like [`Bus::port_read`].
     pub fn port_write(&self, port: u16, size: AccessSize, value: u32) {
-        match find(&self.ports, port.into()) {
+        match self.ports.find(port.into()) {
             Some(r) if u64::from(port) + size.bytes() - 1 <= r.last => {
                 let value = value & size.mask() as u32;
                 let mut d = lock(&self.devices[r.device]);
                 trace!(target: "bus::port", device = d.name(), ?size, port, value, "out");
-                d.port_write(r.region, port - r.first as u16, size, value);
+                d.port_write(r.region, port.wrapping_sub(r.origin as u16), size, value);
             }
             None if size == AccessSize::Byte => {
                 trace!(target: "bus::port", port, value, "out to a port that nobody decodes");
@@ -172,10 +153,11 @@ impl Bus {
 
     /// A load that did not hit RAM. Open bus reads as ones.
     pub fn mmio_read(&self, addr: GuestPhys, size: AccessSize) -> u64 {
-        match find(&self.mmio, addr.0) {
+        match self.mmio.find(addr.0) {
             Some(r) => {
                 let mut d = lock(&self.devices[r.device]);
-                let value = d.mmio_read(r.region, addr.0 - r.first, size) & size.mask();
+                let value =
+                    d.mmio_read(r.region, addr.0.wrapping_sub(r.origin), size) & size.mask();
                 trace!(target: "bus::mmio", device = d.name(), ?size, addr = addr.0, value, "load");
                 value
             }
@@ -189,11 +171,11 @@ impl Bus {
     /// A store that did not hit RAM.
     pub fn mmio_write(&self, addr: GuestPhys, size: AccessSize, value: u64) {
         let value = value & size.mask();
-        match find(&self.mmio, addr.0) {
+        match self.mmio.find(addr.0) {
             Some(r) => {
                 let mut d = lock(&self.devices[r.device]);
                 trace!(target: "bus::mmio", device = d.name(), ?size, addr = addr.0, value, "store");
-                d.mmio_write(r.region, addr.0 - r.first, size, value);
+                d.mmio_write(r.region, addr.0.wrapping_sub(r.origin), size, value);
             }
             None => {
                 trace!(target: "bus::mmio", ?size, addr = addr.0, value, "store to where nothing is");

@@ -18,6 +18,7 @@
 //! | [`SystemControlA`] | 0: 0x92 | |
 //! | [`NumericError`] | 0: 0xF0 | 13 |
 //! | [`PciConfig`] | 0: 0xCF8-0xCFF, reset control 0xCF9 included | |
+//! | [`pci::I440Fx`], [`pci::Piix3`], [`pci::Piix4Pm`] | PCI 00:00.0, 00:01.0, 00:01.3 (see [`pci`]) | PIRQs, I/O APIC 16-19 |
 //! | [`DebugExit`] | 0: 0xF4-0xF7 | |
 //! | [`DebugConsole`] | 0: 0xE9 | |
 //! | [`AcpiPm`] | 0: PM block, 16 ports (0x600), 1: GPE0 block, 4 ports (0x620), 2: 0xB2-0xB3, 3: reset register, 1 port (0x630) | SCI 9, level |
@@ -61,7 +62,7 @@ pub use irq::IrqRouter;
 pub use local_apic::{ApicBus, ApicDevice};
 pub use mc146818::Mc146818;
 pub use numeric_error::NumericError;
-pub use pci::PciConfig;
+pub use pci::{PciBus, PciConfig, PciFunction};
 pub use reset::{A20Gate, SystemControlA};
 pub use uart16550::{Uart16550, UartInput};
 

@@ -53,14 +53,14 @@ fn bytes(table: &dyn Aml) -> Vec<u8> {
     sink
 }
 
-/// All tables of a machine with `cpus` processors, the root pointer first.
-pub fn tables(cpus: u8) -> Vec<u8> {
+/// All tables of a machine with `cpus` processors and `memory` bytes of RAM, the root pointer first.
+pub fn tables(cpus: u8, memory: u64) -> Vec<u8> {
     const RSDP_SIZE: usize = 36;
     let mut block = Block {
         bytes: vec![0; RSDP_SIZE],
     };
     let facs = block.add(64, &facs());
-    let dsdt = block.add(16, dsdt::table(cpus).as_slice());
+    let dsdt = block.add(16, dsdt::table(cpus, memory).as_slice());
     let fadt = block.add(16, &bytes(&fadt_table(dsdt, facs)));
     let madt = block.add(16, madt(cpus).as_slice());
     let hpet = block.add(16, hpet().as_slice());

@@ -2,15 +2,17 @@
 
 use crate::serial::SerialInput;
 use crate::{Config, DebugExit, Error, layout};
-use bus::{Alarm, Attention, Bus, Clock, IrqLine, LocalApic, StopRequest};
+use bus::{AccessSize, Alarm, Attention, Bus, Clock, IrqLine, LocalApic, StopRequest};
 use devices::hpet::HpetWires;
 use devices::mc146818::MemorySize;
+use devices::pci::{I440Fx, Piix3, Piix4Pm, PirqRouter};
 use devices::reset::{A20Gate, SystemControlA};
 use devices::uart16550::ByteSink;
 use devices::{
     AcpiPm, ApicBus, Hpet, I8042, I8237, I8254, I8259, IoApic, IrqRouter, Mc146818, NumericError,
-    PciConfig, Uart16550, acpi_pm,
+    PciBus, PciConfig, Uart16550, acpi_pm,
 };
+use memory::Ram;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 
@@ -20,6 +22,7 @@ const PHYSICAL_BITS: u32 = 40;
 /// The wired board, without its processor.
 pub(crate) struct Board {
     pub bus: Arc<Bus>,
+    pub pci: PciBus,
     pub apic: Arc<dyn LocalApic>,
     pub input: SerialInput,
     /// Where the processor's FERR# goes.
@@ -42,12 +45,12 @@ impl Builder {
         &mut self,
         device: D,
         ranges: &[RangeInclusive<u16>],
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
         let index = self.bus.add(Arc::new(Mutex::new(device)));
         for (region, range) in ranges.iter().enumerate() {
             self.bus.map_ports(index, region, range.clone())?;
         }
-        Ok(())
+        Ok(index)
     }
 
     /// What every PC has since the AT and the PS/2, and the HPET.
@@ -72,9 +75,34 @@ impl Builder {
         self.ports(keyboard, &[0x60..=0x60, 0x64..=0x64])?;
         self.ports(SystemControlA::new(a20, stop.clone()), &[0x92..=0x92])?;
         self.ports(I8237::new(), &[0x00..=0x0f, 0xc0..=0xdf, 0x80..=0x8f])?;
-        self.ports(PciConfig::new(stop.clone()), &[0xcf8..=0xcff])?;
         let hpet = Hpet::new(clock, self.alarm(), HpetWires::new(irqs));
         self.mmio(hpet, layout::HPET..=layout::HPET + 0x3ff)
+    }
+
+    /// PCI bus 0 with its bridges; `pm` is the index of the power management block.
+    fn pci(
+        &mut self,
+        ram: &Arc<Ram>,
+        apics: &Arc<ApicBus>,
+        irqs: &IrqRouter,
+        stop: &StopRequest,
+        pm: usize,
+    ) -> Result<PciBus, Error> {
+        let router = PirqRouter::new(irqs);
+        let pci = PciBus::new(ram.clone(), apics.clone(), router.clone());
+        self.ports(PciConfig::new(pci.clone(), stop.clone()), &[0xcf8..=0xcff])?;
+        let bus = &mut self.bus;
+        pci.plug(bus, layout::pci::HOST_BRIDGE, I440Fx::config(), |_| {
+            I440Fx::new(Box::new(|_, _| {}))
+        });
+        pci.plug(bus, layout::pci::ISA_BRIDGE, Piix3::config(), |_| {
+            Piix3::new(router)
+        });
+        let block = bus.port_window(pm, acpi_pm::REGION_PM);
+        pci.plug(bus, layout::pci::POWER, Piix4Pm::config(), |_| {
+            Piix4Pm::new(block)
+        });
+        Ok(pci)
     }
 
     /// Places `device` at this memory range.
@@ -94,6 +122,7 @@ impl Board {
     pub(crate) fn new(
         config: &Config,
         clock: Arc<Clock>,
+        ram: &Arc<Ram>,
         attention: &Arc<Attention>,
         stop: &StopRequest,
         serial: ByteSink,
@@ -127,7 +156,7 @@ impl Board {
             acpi_pm::TimerWidth::Bits32,
         );
         let (block, gpe) = (layout::PM_BASE, layout::GPE0);
-        b.ports(
+        let pm = b.ports(
             pm,
             &[
                 block..=block + 0xf,
@@ -140,6 +169,7 @@ impl Board {
         let input = uart.input();
         b.ports(uart, &[0x3f8..=0x3ff])?;
         b.legacy(config, clock, &irqs, stop)?;
+        let pci = b.pci(ram, &apics, &irqs, stop, pm)?;
         let errors = NumericError::new(irqs.isa(13));
         let ferr = errors.ferr();
         b.ports(errors, &[0xf0..=0xf0])?;
@@ -149,9 +179,35 @@ impl Board {
         }
         Ok(Self {
             bus: Arc::new(b.bus),
+            pci,
             apic: apics.local(0),
             input: SerialInput::new(input),
             ferr,
         })
+    }
+}
+
+impl Board {
+    /// What firmware does to PCI before it boots a system, for a kernel that is loaded without one.
+    pub(crate) fn place_pci(bus: &Bus, pci: &PciBus, memory: u64) {
+        const PIRQRC: u8 = 0x60;
+        for (n, line) in (0..).zip(layout::PIRQ_LINES) {
+            let register = PIRQRC + n;
+            pci.config_write(
+                layout::pci::ISA_BRIDGE,
+                register,
+                AccessSize::Byte,
+                line.into(),
+            );
+        }
+        let levels = layout::PIRQ_LINES
+            .iter()
+            .fold(0, |bits, line| bits | 1u32 << (line & 7));
+        bus.port_write(layout::ELCR2, AccessSize::Byte, levels);
+        pci.assign(
+            layout::PCI_PORTS,
+            layout::pci_memory(memory),
+            |device, pin| layout::PIRQ_LINES[usize::from(devices::pci::pirq(device, pin) & 3)],
+        );
     }
 }

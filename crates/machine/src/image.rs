@@ -82,7 +82,10 @@ impl BootImage {
                 ram.write(GuestPhys(start + at), &ZEROES[..part])?;
             }
         }
-        let tables = (layout::ACPI_TABLES, Cow::from(acpi::tables(cpus)));
+        let tables = (
+            layout::ACPI_TABLES,
+            Cow::from(acpi::tables(cpus, ram.size())),
+        );
         for (at, bytes) in plan.writes.iter().chain([&tables]) {
             ram.write(*at, bytes)?;
         }

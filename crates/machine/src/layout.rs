@@ -37,6 +37,42 @@ pub const MEMORY_MIN: u64 = 4 << 20;
 /// Largest memory that a machine can have: well inside 40 physical address bits, and its bookkeeping inside a host's memory.
 pub const MEMORY_MAX: u64 = 256 << 30;
 
+/// Base address registers of PCI functions stand from here on with at most 2 GiB of RAM; with more, from [`LOW_RAM_LIMIT`] on. Firmware
+/// computes the same.
+const PCI_MEMORY_LOW: u64 = 0x8000_0000;
+/// Ports for base address registers where no firmware places them.
+pub const PCI_PORTS: std::ops::RangeInclusive<u16> = 0xc000..=0xfeff;
+/// Interrupts of PIRQA-PIRQD where they are routed to the ISA interrupts: what firmware writes to the route control registers, and the \\_PRT
+/// for systems that do not use the I/O APIC.
+pub const PIRQ_LINES: [u8; 4] = [10, 10, 11, 11];
+/// Edge/level control register of interrupts 8-15.
+pub const ELCR2: u16 = 0x4d1;
+
+/// Where base address registers for memory stand in a machine with this much RAM.
+pub fn pci_memory(memory: u64) -> std::ops::RangeInclusive<u64> {
+    let start = if memory <= PCI_MEMORY_LOW {
+        PCI_MEMORY_LOW
+    } else {
+        LOW_RAM_LIMIT
+    };
+    start..=IOAPIC - 1
+}
+
+/// Devices of PCI bus 0.
+pub mod pci {
+    use devices::pci::Address;
+
+    /// 82441FX.
+    pub const HOST_BRIDGE: Address = Address::new(0, 0);
+    /// 82371SB: function 0, to ISA; function 1, IDE; the 82371AB's function 3, power management.
+    pub const ISA_BRIDGE: Address = Address::new(1, 0);
+    pub const IDE: Address = Address::new(1, 1);
+    pub const POWER: Address = Address::new(1, 3);
+    pub const VGA: Address = Address::new(2, 0);
+    /// Whatever else there is, one device after the other.
+    pub const FIRST_FREE: u8 = 3;
+}
+
 /// 82093AA I/O APIC.
 pub const IOAPIC: u64 = 0xfec0_0000;
 /// IA-PC HPET register block.

@@ -9,6 +9,7 @@ use crate::{Config, Error, OnReset};
 use bus::clock::{Clock, Pace};
 use bus::{Alarm, Attention, Bus, ResetSource, StopReason, StopRequest};
 use cpu::Cpu;
+use devices::PciBus;
 use memory::Ram;
 use std::io::Write;
 use std::sync::{Arc, PoisonError};
@@ -22,6 +23,7 @@ pub struct Machine {
     engine: Engine,
     ram: Arc<Ram>,
     bus: Arc<Bus>,
+    pci: PciBus,
     attention: Arc<Attention>,
     stop: StopRequest,
     image: BootImage,
@@ -48,7 +50,7 @@ impl Machine {
         let wake = clock.alarm(usize::MAX);
         let failure = Failure::default();
         let output = crate::serial::output(serial, failure.clone(), stop.clone());
-        let board = Board::new(config, clock, &attention, &stop, output)?;
+        let board = Board::new(config, clock, &ram, &attention, &stop, output)?;
         let parts = cpu::Parts {
             ram: ram.clone(),
             bus: board.bus.clone(),
@@ -61,6 +63,7 @@ impl Machine {
             engine: Engine::new(config)?,
             ram,
             bus: board.bus,
+            pci: board.pci,
             attention,
             stop,
             image,
@@ -137,6 +140,7 @@ impl Machine {
 
     fn load(&mut self) -> Result<(), Error> {
         let state = self.image.load(&self.ram, CPUS)?;
+        Board::place_pci(&self.bus, &self.pci, self.ram.size());
         self.cpu.set_boot_state(&state);
         Ok(())
     }

@@ -4,11 +4,12 @@ use super::{OEM, REVISION, TABLE};
 use crate::layout;
 use acpi_tables::Aml;
 use acpi_tables::aml::{
-    AddressSpace, AddressSpaceCacheable, Device, EISAName, IO, Interrupt, Memory32Fixed, Name,
-    Package, ResourceTemplate, Scope, ZERO,
+    AddressSpace, AddressSpaceCacheable, Arg, Device, EISAName, IO, If, Interrupt, Memory32Fixed,
+    Method, Name, Package, PackageBuilder, Path, ResourceTemplate, Return, Scope, Store, ZERO,
 };
 use acpi_tables::sdt::Sdt;
 use devices::acpi_pm;
+use devices::pci::{FIRST_PIN, pirq};
 
 /// One resource of a device.
 enum Resource {
@@ -89,8 +90,21 @@ fn device(name: &str, hid: &dyn Aml, uid: u8, resources: &[Resource]) -> Vec<u8>
     super::bytes(&Device::new(name.into(), children))
 }
 
-/// The PCI host bridge with its windows: all ports but its own configuration ports, and the hole below 4 GiB up to the I/O APIC.
-fn root_bridge() -> Vec<u8> {
+/// Where the interrupt pins of the 31 devices behind the host bridge go (6.2.13): global interrupts of the I/O APIC, or ISA interrupts.
+fn routing(interrupt: impl Fn(u8) -> u8) -> PackageBuilder {
+    let mut all = PackageBuilder::new();
+    for device in 1..32u8 {
+        for pin in 0..4u8 {
+            let gsi = interrupt(pirq(device, pin));
+            let address = u32::from(device) << 16 | 0xffff;
+            all.add_element(&Package::new(vec![&address, &pin, &ZERO, &gsi]));
+        }
+    }
+    all
+}
+
+/// The PCI host bridge with its windows: all ports but its own configuration ports, video memory, and what is left below the I/O APIC.
+fn root_bridge(memory: u64) -> Vec<u8> {
     let id = Name::new("_HID".into(), &EISAName::new("PNP0A03"));
     let uid = Name::new("_UID".into(), &ZERO);
     let number = Name::new("_BBN".into(), &ZERO);
@@ -98,23 +112,39 @@ fn root_bridge() -> Vec<u8> {
     let configuration = IO::new(0xcf8, 0xcf8, 1, 8);
     let ports = [(0, 0xcf7), (0xd00, 0xffff)];
     let [low, high] = ports.map(|(from, to)| AddressSpace::<u16>::new_io(from, to, None));
-    let window = AddressSpace::new_memory(
-        AddressSpaceCacheable::NotCacheable,
-        true,
-        layout::LOW_RAM_LIMIT as u32,
-        layout::IOAPIC as u32 - 1,
-        None,
-    );
-    let template = ResourceTemplate::new(vec![&buses, &configuration, &low, &high, &window]);
+    let plain = AddressSpaceCacheable::NotCacheable;
+    let video = AddressSpace::new_memory(plain, true, 0xa_0000u32, 0xb_ffff, None);
+    let window = layout::pci_memory(memory);
+    let (from, to) = (*window.start() as u32, *window.end() as u32);
+    let plain = AddressSpaceCacheable::NotCacheable;
+    let window = AddressSpace::new_memory(plain, true, from, to, None);
+    let template =
+        ResourceTemplate::new(vec![&buses, &configuration, &low, &high, &video, &window]);
     let current = Name::new("_CRS".into(), &template);
-    super::bytes(&Device::new(
-        "PCI0".into(),
-        vec![&id, &uid, &number, &current],
-    ))
+    let apic = Name::new("PRTA".into(), &routing(|line| FIRST_PIN + line));
+    let isa = |line: u8| layout::PIRQ_LINES[usize::from(line & 3)];
+    let pic = Name::new("PRTP".into(), &routing(isa));
+    let (apic_path, pic_path) = (Path::new("PRTA"), Path::new("PRTP"));
+    let (with_apic, with_pic) = (Return::new(&apic_path), Return::new(&pic_path));
+    let model = Path::new("\\PICM");
+    let choose = If::new(&model, vec![&with_apic]);
+    let table = Method::new("_PRT".into(), 0, false, vec![&choose, &with_pic]);
+    let children: Vec<&dyn Aml> = vec![&id, &uid, &number, &current, &apic, &pic, &table];
+    super::bytes(&Device::new("PCI0".into(), children))
 }
 
-/// The table for `cpus` processors.
-pub(super) fn table(cpus: u8) -> Sdt {
+/// The interrupt model that the system uses (5.8.1): 0 is the 8259 pair.
+fn interrupt_model() -> Vec<u8> {
+    let mut t = super::bytes(&Name::new("\\PICM".into(), &ZERO));
+    let (model, told) = (Path::new("\\PICM"), Arg(0));
+    let store = Store::new(&model, &told);
+    let method = Method::new("\\_PIC".into(), 1, false, vec![&store]);
+    t.extend(super::bytes(&method));
+    t
+}
+
+/// The table for `cpus` processors and `memory` bytes of RAM.
+pub(super) fn table(cpus: u8, memory: u64) -> Sdt {
     let mut inside = Vec::new();
     for cpu in 0..cpus {
         inside.extend(device(&format!("CP{cpu:02X}"), &"ACPI0007", cpu, &[]));
@@ -122,8 +152,9 @@ pub(super) fn table(cpus: u8) -> Sdt {
     for (name, id, uid, resources) in devices() {
         inside.extend(device(name, &EISAName::new(id), uid, &resources));
     }
-    inside.extend(root_bridge());
+    inside.extend(root_bridge(memory));
     let mut t = Sdt::new(*b"DSDT", 36, 2, OEM, TABLE, REVISION);
+    t.append_slice(&interrupt_model());
     t.append_slice(&Scope::raw("\\_SB_".into(), inside));
     let kind = acpi_pm::SLP_TYP_S5;
     let s5 = Package::new(vec![&kind, &kind, &ZERO, &ZERO]);

@@ -32,7 +32,7 @@ fn split(block: &[u8]) -> Vec<(String, Vec<u8>)> {
 #[test]
 fn tables_are_as_reviewed() {
     let mut text = String::new();
-    for (name, t) in split(&tables(1)) {
+    for (name, t) in split(&tables(1, 1 << 30)) {
         writeln!(text, "{name} ({} bytes)", t.len()).unwrap();
         for (i, line) in t.chunks(16).enumerate() {
             let hex: Vec<_> = line.iter().map(|b| format!("{b:02x}")).collect();
@@ -53,7 +53,7 @@ fn tables_are_as_reviewed() {
 #[test]
 fn every_table_sums_to_zero_and_fits() {
     for cpus in [1, 2, 64] {
-        let block = tables(cpus);
+        let block = tables(cpus, 1 << 30);
         assert!(layout::ACPI_TABLES.0 + block.len() as u64 <= layout::FIRMWARE_END);
         for (name, t) in split(&block) {
             let sum = t.iter().fold(0u8, |s, b| s.wrapping_add(*b));
@@ -75,7 +75,7 @@ fn intels_disassembler_reads_every_table() {
     }
     let dir = std::env::temp_dir().join(format!("ferry-acpi-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
-    for (name, t) in split(&tables(2)) {
+    for (name, t) in split(&tables(2, 4 << 30)) {
         if name == "RSDP" {
             continue;
         }

@@ -1,0 +1,78 @@
+//! Bus mastering: how a function reaches RAM.
+
+use arch::{GuestPhys, Uint};
+use memory::Ram;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A transfer that did not happen. A chip sets what its datasheet says for a master or target abort.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DmaError {
+    /// The command register forbids bus mastering.
+    Disabled,
+    /// Not (wholly) RAM.
+    OutsideRam,
+}
+
+/// A function's way to RAM; nothing passes while its command register does not let it master the bus. Code that is overwritten becomes stale
+/// as by the processor's own stores. Clones are handles to the same one, for any thread.
+#[derive(Clone)]
+pub struct Dma {
+    ram: Arc<Ram>,
+    enabled: Arc<AtomicBool>,
+}
+
+impl Dma {
+    pub(super) fn new(ram: Arc<Ram>) -> Self {
+        Self {
+            ram,
+            enabled: Arc::default(),
+        }
+    }
+
+    pub(super) fn enable(&self, on: bool) {
+        self.enabled.store(on, Ordering::Release);
+    }
+
+    /// Whether the command register lets the function master the bus.
+    pub fn is_enabled(&self) -> bool {
+        self.enabled.load(Ordering::Acquire)
+    }
+
+    fn allowed(&self) -> Result<&Ram, DmaError> {
+        if self.is_enabled() {
+            Ok(&self.ram)
+        } else {
+            Err(DmaError::Disabled)
+        }
+    }
+
+    /// Copies out of RAM.
+    pub fn read(&self, addr: u64, into: &mut [u8]) -> Result<(), DmaError> {
+        let done = self.allowed()?.read(GuestPhys(addr), into);
+        done.map_err(|_| DmaError::OutsideRam)
+    }
+
+    /// Copies into RAM.
+    pub fn write(&self, addr: u64, from: &[u8]) -> Result<(), DmaError> {
+        let done = self.allowed()?.write(GuestPhys(addr), from);
+        done.map_err(|_| DmaError::OutsideRam)
+    }
+
+    /// A little-endian value out of RAM.
+    pub fn load<T: Uint>(&self, addr: u64) -> Result<T, DmaError> {
+        let value = self.allowed()?.load(GuestPhys(addr));
+        value.map_err(|_| DmaError::OutsideRam)
+    }
+
+    /// A little-endian value into RAM.
+    pub fn store<T: Uint>(&self, addr: u64, value: T) -> Result<(), DmaError> {
+        let bytes = value.u64().to_le_bytes();
+        self.write(addr, bytes.get(..size_of::<T>()).unwrap_or(&bytes))
+    }
+
+    /// The RAM itself, whatever the command register says: for a thread that checked before.
+    pub fn ram(&self) -> &Arc<Ram> {
+        &self.ram
+    }
+}
