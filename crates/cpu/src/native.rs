@@ -7,7 +7,7 @@ pub const SPILLS: usize = 64;
 /// Scratch vectors.
 pub const VECTORS: usize = 16;
 /// log2 of [`JUMPS`].
-pub const JUMP_BITS: u32 = 12;
+pub const JUMP_BITS: u32 = 14;
 /// Entries of the jump cache.
 pub const JUMPS: usize = 1 << JUMP_BITS;
 

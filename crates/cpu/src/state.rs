@@ -489,7 +489,9 @@ impl Cpu {
                 bits |= bit;
             }
         };
-        on(self.segment(Seg::Ss).default_big(), Mode::STACK32);
+        // In 64-bit mode nobody looks: SYSCALL loads an SS with B set and interrupts a null one, and both run the same kernel.
+        let stack32 = self.segment(Seg::Ss).default_big() && code != Size::B64;
+        on(stack32, Mode::STACK32);
         on(p.cr0.contains(Cr0::PE) && !vm, Mode::PROTECTED);
         on(vm, Mode::VM86);
         on(long, Mode::LONG);
