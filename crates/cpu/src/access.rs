@@ -303,7 +303,22 @@ impl Cpu {
         self.outside = true;
         match self.apic_offset(p) {
             Some(o) => self.apic.mmio_write(o, v as u32),
-            None => self.bus.mmio_write(p, size(bytes), v),
+            None => {
+                self.bus.mmio_write(p, size(bytes), v);
+                self.follow_layout();
+            }
+        }
+    }
+
+    /// After a device was written to: where memory stands, and for which accesses, may have changed (shadow RAM, a flash chip, a base
+    /// address register of video memory).
+    #[inline]
+    pub(crate) fn follow_layout(&mut self) {
+        let now = self.mmu.ram().layout();
+        if now != self.layout {
+            self.layout = now;
+            self.mmu.tlb.flush();
+            self.leave = true;
         }
     }
 

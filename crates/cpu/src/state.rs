@@ -228,6 +228,8 @@ pub struct Cpu {
     pub counters: Counters,
     /// An access went to the bus: it cannot be repeated.
     pub outside: bool,
+    /// The [`memory::Ram::layout`] that the TLB was filled under.
+    pub(crate) layout: u32,
     /// What the processor's own code may do at once that the guest cannot tell from the long way.
     pub shortcuts: Shortcuts,
     /// Taken out while it is walked.
@@ -303,6 +305,7 @@ impl Cpu {
             ferr: IrqLine::unconnected(),
             counters: Counters::default(),
             outside: false,
+            layout: 0,
             shortcuts: Shortcuts::default(),
             blocks: None,
         });

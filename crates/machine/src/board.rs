@@ -5,7 +5,7 @@ use crate::{Config, DebugExit, Error, layout};
 use bus::{AccessSize, Alarm, Attention, Bus, Clock, IrqLine, LocalApic, StopRequest};
 use devices::hpet::HpetWires;
 use devices::mc146818::MemorySize;
-use devices::pci::{I440Fx, Piix3, Piix4Pm, PirqRouter};
+use devices::pci::{I440Fx, Piix3, Piix4Pm, PirqRouter, SHADOW_OPEN};
 use devices::reset::{A20Gate, SystemControlA};
 use devices::uart16550::ByteSink;
 use devices::{
@@ -93,7 +93,7 @@ impl Builder {
         self.ports(PciConfig::new(pci.clone(), stop.clone()), &[0xcf8..=0xcff])?;
         let bus = &mut self.bus;
         pci.plug(bus, layout::pci::HOST_BRIDGE, I440Fx::config(), |_| {
-            I440Fx::new(Box::new(|_, _| {}))
+            I440Fx::new(ram.clone())
         });
         pci.plug(bus, layout::pci::ISA_BRIDGE, Piix3::config(), |_| {
             Piix3::new(router)
@@ -188,9 +188,13 @@ impl Board {
 }
 
 impl Board {
-    /// What firmware does to PCI before it boots a system, for a kernel that is loaded without one.
+    /// What firmware does to the bridges and to PCI before it boots a system, for a kernel that is loaded without one.
     pub(crate) fn place_pci(bus: &Bus, pci: &PciBus, memory: u64) {
         const PIRQRC: u8 = 0x60;
+        for (register, value) in SHADOW_OPEN {
+            let bridge = layout::pci::HOST_BRIDGE;
+            pci.config_write(bridge, register, AccessSize::Byte, value.into());
+        }
         for (n, line) in (0..).zip(layout::PIRQ_LINES) {
             let register = PIRQRC + n;
             pci.config_write(

@@ -14,7 +14,7 @@ pub mod walk;
 mod wide;
 
 pub use mmu::{Mmu, Target};
-pub use phys::{Error, OutsideRam, Ram, lines};
+pub use phys::{Error, OutsideRam, Ram, Rights, lines};
 pub use tlb::{CHECKED, CLASSES, Context, ENTRIES, Entry, Tlb};
 pub use walk::{Paging, Translation};
 

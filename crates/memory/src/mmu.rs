@@ -43,19 +43,24 @@ impl Mmu {
     #[cold]
     pub fn resolve(&mut self, class: Class, linear: u64, access: Access) -> Result<Target, Fault> {
         let t = self.paging.translate(&self.ram, linear, access, class)?;
-        Ok(self.admit(class, linear, &t))
+        Ok(self.admit(class, linear, access, &t))
     }
 
-    fn admit(&mut self, class: Class, linear: u64, t: &Translation) -> Target {
+    fn admit(&mut self, class: Class, linear: u64, access: Access, t: &Translation) -> Target {
         let frame = t.addr.frame();
-        if !self.ram.contains_frame(frame) {
+        let rights = self.ram.rights(frame);
+        let memory = match access {
+            Access::Write => rights.write(),
+            Access::Read | Access::Fetch => rights.read(),
+        };
+        if !memory {
             return Target::Bus(t.addr);
         }
         let p = &self.paging;
         let tags = [
-            p.permits(t, Access::Read, class),
-            t.dirty && p.permits(t, Access::Write, class),
-            p.permits(t, Access::Fetch, class),
+            rights.read() && p.permits(t, Access::Read, class),
+            rights.write() && t.dirty && p.permits(t, Access::Write, class),
+            rights.read() && p.permits(t, Access::Fetch, class),
         ];
         self.fills += 1;
         self.tlb

@@ -8,7 +8,7 @@
 
 use arch::{GuestPhys, PAGE_SHIFT, Uint};
 use memmap2::{MmapOptions, MmapRaw};
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// First byte of the hole for MMIO below 4 GiB.
@@ -49,9 +49,55 @@ pub fn lines(offset: usize, len: usize) -> u64 {
     (u64::MAX >> (63 - last.max(first))) & (u64::MAX << first)
 }
 
+/// Which of the processor's accesses to a frame go to its memory; the others go to the bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Rights {
+    /// All to the bus: another device stands there (video memory, a flash chip in command mode, memory that is not enabled).
+    Bus = 0,
+    /// Loads and fetches to memory: ROM.
+    Read = 1,
+    /// Stores to memory: shadow RAM that is being filled.
+    Write = 2,
+    /// All to memory.
+    ReadWrite = 3,
+}
+
+impl Rights {
+    /// Bit 0: loads and fetches, bit 1: stores.
+    pub fn of(bits: u8) -> Self {
+        match bits & 3 {
+            0 => Self::Bus,
+            1 => Self::Read,
+            2 => Self::Write,
+            _ => Self::ReadWrite,
+        }
+    }
+    /// Loads and fetches go to memory.
+    pub fn read(self) -> bool {
+        self as u8 & 1 != 0
+    }
+    /// Stores go to memory.
+    pub fn write(self) -> bool {
+        self as u8 & 2 != 0
+    }
+}
+
+/// Memory beside the RAM: a flash chip, video memory. It stands where it is placed, inside the hole below 4 GiB or above all RAM.
+struct Bank {
+    /// Guest-physical address; `u64::MAX` if it is nowhere.
+    base: AtomicU64,
+    size: u64,
+    /// Where it begins in the mapping.
+    offset: usize,
+}
+
+const NOWHERE: u64 = u64::MAX;
+
 /// What is known of a frame beside its content.
-#[derive(Default)]
 struct Frame {
+    /// [`Rights`].
+    rights: AtomicU8,
     /// The lines that decoded blocks or translations were made from.
     code: AtomicU64,
     /// Moves on whenever code in it is overwritten.
@@ -60,6 +106,18 @@ struct Frame {
     guard: AtomicU16,
     /// Where in a TLB entries that let stores through may be: see [`Writers`].
     writers: AtomicU16,
+}
+
+impl Frame {
+    fn new() -> Self {
+        Self {
+            rights: AtomicU8::new(Rights::ReadWrite as u8),
+            code: AtomicU64::new(0),
+            generation: AtomicU32::new(0),
+            guard: AtomicU16::new(0),
+            writers: AtomicU16::new(0),
+        }
+    }
 }
 
 /// In which places of the TLBs' arrays there may be entries that let stores to a frame through.
@@ -76,7 +134,11 @@ const PATIENCE: u16 = 64;
 /// The machine's RAM: from 0 up to 3 GiB, the rest from 4 GiB up.
 pub struct Ram {
     map: MmapRaw,
+    /// Bytes of RAM: the banks follow in the mapping.
     size: u64,
+    banks: Vec<Bank>,
+    /// Moves on whenever rights or places change: what was worked out from them is wrong then.
+    layout: AtomicU32,
     frames: Box<[Frame]>,
     /// Code lines that were overwritten and not yet taken by [`Ram::take_stale`].
     stale: Mutex<Vec<(u64, u64)>>,
@@ -99,21 +161,40 @@ const MARGIN: usize = 16;
 impl Ram {
     /// `bytes` of zeroed RAM. The host commits pages as the guest touches them.
     pub fn new(bytes: u64) -> Result<Arc<Self>, Error> {
-        if bytes == 0 || bytes & 0xfff != 0 {
+        Self::with_banks(bytes, &[])
+    }
+
+    /// RAM with further memory of these sizes, whole pages, that is nowhere yet ([`Ram::place`]): bank 0 and so on.
+    pub fn with_banks(bytes: u64, banks: &[u64]) -> Result<Arc<Self>, Error> {
+        let whole = |n: u64| n != 0 && n & 0xfff == 0;
+        if let Some(&bytes) = [bytes].iter().chain(banks).find(|n| !whole(**n)) {
             return Err(Error::Size { bytes });
         }
-        let frames = (bytes >> PAGE_SHIFT) as usize;
+        let mut total = bytes;
+        let banks = banks
+            .iter()
+            .map(|&size| {
+                let offset = total as usize;
+                total = total.saturating_add(size);
+                Bank {
+                    base: AtomicU64::new(NOWHERE),
+                    size,
+                    offset,
+                }
+            })
+            .collect();
+        let frames = (total >> PAGE_SHIFT) as usize;
         let map = MmapOptions::new()
-            .len(usize::try_from(bytes).unwrap_or(usize::MAX))
+            .len(usize::try_from(total).unwrap_or(usize::MAX))
             .no_reserve_swap()
             .map_anon()
             .map_err(|source| Error::Map { bytes, source })?;
         Ok(Arc::new(Self {
             map: map.into(),
             size: bytes,
-            frames: std::iter::repeat_with(Frame::default)
-                .take(frames)
-                .collect(),
+            banks,
+            layout: AtomicU32::new(0),
+            frames: std::iter::repeat_with(Frame::new).take(frames).collect(),
             stale: Mutex::default(),
             has_stale: AtomicBool::new(false),
             journaling: AtomicBool::new(false),
@@ -136,9 +217,18 @@ impl Ram {
         r
     }
 
-    /// The offset in the mapping of `len` bytes at `addr`, if they are all RAM on one side of the hole.
+    /// The offset in the mapping of `len` bytes at `addr`, if they are all RAM on one side of the hole, or inside one bank.
     #[inline]
     fn offset(&self, addr: GuestPhys, len: u64) -> Option<usize> {
+        match self.main_offset(addr, len) {
+            Some(o) => Some(o),
+            None if self.banks.is_empty() => None,
+            None => self.bank_offset(addr, len),
+        }
+    }
+
+    #[inline]
+    fn main_offset(&self, addr: GuestPhys, len: u64) -> Option<usize> {
         let low = self.size.min(HOLE_START);
         let (start, room) = if addr.0 < HOLE_START {
             (addr.0, low)
@@ -148,6 +238,134 @@ impl Ram {
             return None;
         };
         (start.checked_add(len)? <= room).then_some(start as usize)
+    }
+
+    #[cold]
+    fn bank_offset(&self, addr: GuestPhys, len: u64) -> Option<usize> {
+        self.banks.iter().find_map(|b| {
+            let start = addr.0.checked_sub(b.base.load(Ordering::Acquire))?;
+            (start.checked_add(len)? <= b.size).then_some(b.offset + start as usize)
+        })
+    }
+
+    /// Whether all of these bytes are RAM, not a bank's memory: what devices reach by DMA.
+    pub fn is_main(&self, addr: GuestPhys, len: u64) -> bool {
+        self.main_offset(addr, len).is_some()
+    }
+
+    /// The bank that a mapping's offset lies in.
+    fn bank_at(&self, offset: usize) -> Option<&Bank> {
+        self.banks.iter().find(|b| {
+            offset
+                .checked_sub(b.offset)
+                .is_some_and(|o| (o as u64) < b.size)
+        })
+    }
+
+    /// A number that moves on whenever [`Ram::set_rights`] or [`Ram::place`] change something.
+    #[inline]
+    pub fn layout(&self) -> u32 {
+        self.layout.load(Ordering::Acquire)
+    }
+
+    /// Which accesses to the frame go to memory; none if there is none.
+    pub fn rights(&self, frame: u64) -> Rights {
+        self.frame(frame).map_or(Rights::Bus, |f| {
+            Rights::of(f.rights.load(Ordering::Relaxed))
+        })
+    }
+
+    /// From now on the processor's accesses to the frames of this range go to memory by `rights`, as far as there is memory. Devices and
+    /// loaders reach it all the same.
+    pub fn set_rights(&self, addr: GuestPhys, len: u64, rights: Rights) {
+        let mut changed = false;
+        for frame in addr.frame()..=GuestPhys(addr.0.saturating_add(len.saturating_sub(1))).frame()
+        {
+            let Some(o) = self.offset(GuestPhys(frame << PAGE_SHIFT), 1) else {
+                continue;
+            };
+            changed |= self.set_frame_rights(o, rights);
+        }
+        if changed {
+            self.layout.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// The same for a part of bank `n`, wherever it stands.
+    pub fn set_bank_rights(&self, n: usize, offset: u64, len: u64, rights: Rights) {
+        let Some(b) = self.banks.get(n) else { return };
+        let end = offset.saturating_add(len).min(b.size);
+        let mut changed = false;
+        for at in (offset & !0xfff..end).step_by(1 << PAGE_SHIFT) {
+            changed |= self.set_frame_rights(b.offset + at as usize, rights);
+        }
+        if changed {
+            self.layout.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    fn set_frame_rights(&self, offset: usize, rights: Rights) -> bool {
+        let Some(f) = self.frames.get(offset >> PAGE_SHIFT) else {
+            return false;
+        };
+        let old = f.rights.swap(rights as u8, Ordering::Relaxed);
+        if old != rights as u8 {
+            self.touch_code(offset & !0xfff, 1 << PAGE_SHIFT);
+        }
+        old != rights as u8
+    }
+
+    /// Bank `n` stands at `base`, a page's address, from now on, or nowhere. RAM hides what overlaps it.
+    pub fn place(&self, n: usize, base: Option<GuestPhys>) {
+        let Some(b) = self.banks.get(n) else { return };
+        let new = match base {
+            Some(GuestPhys(at)) if at & 0xfff == 0 && at.checked_add(b.size).is_some() => at,
+            _ => NOWHERE,
+        };
+        if b.base.load(Ordering::Acquire) != new {
+            // While the old frame numbers can still be told.
+            self.touch_code(b.offset, b.size as usize);
+            b.base.store(new, Ordering::Release);
+            self.layout.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Where `len` bytes of bank `n` are in the mapping.
+    fn in_bank(&self, n: usize, offset: u64, len: usize) -> Option<usize> {
+        let b = self.banks.get(n)?;
+        (offset.checked_add(len as u64)? <= b.size).then_some(b.offset + offset as usize)
+    }
+
+    /// Copies out of bank `n`, wherever it stands; tells whether that much is there.
+    pub fn read_bank(&self, n: usize, offset: u64, into: &mut [u8]) -> bool {
+        let Some(o) = self.in_bank(n, offset, into.len()) else {
+            return false;
+        };
+        // SAFETY: `in_bank` checked the range; `into` is host memory, hence does not overlap.
+        unsafe {
+            self.map
+                .as_ptr()
+                .add(o)
+                .copy_to_nonoverlapping(into.as_mut_ptr(), into.len())
+        };
+        true
+    }
+
+    /// Copies into bank `n`, whatever the processor's rights there.
+    pub fn write_bank(&self, n: usize, offset: u64, from: &[u8]) -> bool {
+        let Some(o) = self.in_bank(n, offset, from.len()) else {
+            return false;
+        };
+        self.note(o, from.len());
+        // SAFETY: as in `read_bank`.
+        unsafe {
+            self.map
+                .as_mut_ptr()
+                .add(o)
+                .copy_from_nonoverlapping(from.as_ptr(), from.len())
+        };
+        self.touch_code(o, from.len());
+        true
     }
 
     #[inline]
@@ -172,7 +390,12 @@ impl Ram {
     /// The guest-physical address behind a host address that a TLB entry leads to.
     pub fn guest_of(&self, host: u64) -> Option<GuestPhys> {
         let o = host.checked_sub(self.map.as_ptr() as u64)?;
-        (o < self.size).then(|| {
+        if o >= self.size {
+            let b = self.bank_at(usize::try_from(o).ok()?)?;
+            let base = b.base.load(Ordering::Acquire);
+            return (base != NOWHERE).then(|| GuestPhys(base + (o - b.offset as u64)));
+        }
+        Some({
             GuestPhys(if o >= HOLE_START {
                 o - HOLE_START + HOLE_END
             } else {
@@ -330,6 +553,13 @@ impl Ram {
     /// The frame number of an index.
     fn frame_of(&self, index: usize) -> u64 {
         let f = index as u64;
+        if f << PAGE_SHIFT >= self.size {
+            let at = index << PAGE_SHIFT;
+            return self.bank_at(at).map_or(u64::MAX, |b| {
+                let base = b.base.load(Ordering::Acquire);
+                base.wrapping_add((at - b.offset) as u64) >> PAGE_SHIFT
+            });
+        }
         if f >= HOLE_START >> PAGE_SHIFT {
             f + ((HOLE_END - HOLE_START) >> PAGE_SHIFT)
         } else {
@@ -415,14 +645,14 @@ impl Ram {
     #[cold]
     fn record(&self, offset: usize, len: usize) {
         let start = offset.saturating_sub(MARGIN);
-        let end = (offset + len + MARGIN).min(self.size as usize);
+        let end = (offset + len + MARGIN).min(self.map.len());
         let mut j = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         j.windows.push((start, end.saturating_sub(start)));
         self.append(start, end.saturating_sub(start), &mut j.old);
     }
 
     fn append(&self, offset: usize, len: usize, to: &mut Vec<u8>) {
-        if offset + len > self.size as usize {
+        if offset + len > self.map.len() {
             return;
         }
         let at = to.len();
@@ -600,6 +830,39 @@ mod tests {
         }
         assert!(!r.is_guarded(1));
         assert_eq!(r.mark_code(1, 1).map(|m| m.1), Some(true));
+    }
+
+    #[test]
+    fn rights_and_places_change_and_code_there_becomes_stale() {
+        let r = Ram::with_banks(0x4000, &[0x2000]).unwrap();
+        let top = GuestPhys(HOLE_END - 0x2000);
+        assert!(r.write_bank(0, 0x1ff0, &[1, 2]));
+        assert!(!r.write_bank(0, 0x1fff, &[1, 2]) && !r.write_bank(1, 0, &[1]));
+        assert!(r.load::<u8>(top).is_err());
+        let seen = r.layout();
+        r.place(0, Some(top));
+        assert_ne!(r.layout(), seen);
+        assert_eq!(r.load::<u16>(GuestPhys(HOLE_END - 16)).unwrap(), 0x201);
+        assert!(!r.is_main(top, 1) && r.is_main(GuestPhys(0), 0x4000));
+        let frame = top.frame() + 1;
+        assert_eq!(r.rights(frame), Rights::ReadWrite);
+        r.set_rights(top, 0x2000, Rights::Read);
+        assert_eq!(r.rights(frame), Rights::Read);
+        r.mark_code(frame, 1);
+        let host = r.host_frame(frame).unwrap() as u64;
+        assert_eq!(r.guest_of(host + 5), Some(GuestPhys(top.0 + 0x1005)));
+        let (seen, mut stale) = (r.layout(), Vec::new());
+        r.set_bank_rights(0, 0, 0x2000, Rights::Read);
+        assert_eq!(r.layout(), seen, "nothing changed");
+        r.set_bank_rights(0, 0, 0x2000, Rights::Bus);
+        r.take_stale(&mut stale);
+        assert_eq!(stale, [(frame, 1)]);
+        r.mark_code(frame, 2);
+        r.place(0, None);
+        r.take_stale(&mut stale);
+        assert_eq!(stale, [(frame, 2)]);
+        assert_eq!(r.rights(frame), Rights::Bus);
+        assert_eq!(r.guest_of(host), None);
     }
 
     #[test]

@@ -103,6 +103,7 @@ pub fn output(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     let v = cpu.gpr[usize::from(Gpr::RAX)] as u32 & size.mask() as u32;
     match_breakpoints(cpu, port, size);
     cpu.bus.port_write(port, size, v);
+    cpu.follow_layout();
     Err(Stop::End)
 }
 
@@ -174,6 +175,7 @@ pub fn output_string(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     };
     match_breakpoints(cpu, port, size);
     cpu.bus.port_write(port, size, v);
+    cpu.follow_layout();
     advance(cpu, i, Gpr::RSI, size);
     Ok(())
 }

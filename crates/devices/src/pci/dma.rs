@@ -14,6 +14,14 @@ pub enum DmaError {
     OutsideRam,
 }
 
+/// Flash chips and video memory are no RAM.
+fn reaches(ram: &Ram, addr: u64, len: usize) -> Result<(), DmaError> {
+    match ram.is_main(GuestPhys(addr), len as u64) {
+        true => Ok(()),
+        false => Err(DmaError::OutsideRam),
+    }
+}
+
 /// A function's way to RAM; nothing passes while its command register does not let it master the bus. Code that is overwritten becomes stale
 /// as by the processor's own stores. Clones are handles to the same one, for any thread.
 #[derive(Clone)]
@@ -49,19 +57,25 @@ impl Dma {
 
     /// Copies out of RAM.
     pub fn read(&self, addr: u64, into: &mut [u8]) -> Result<(), DmaError> {
-        let done = self.allowed()?.read(GuestPhys(addr), into);
+        let ram = self.allowed()?;
+        reaches(ram, addr, into.len())?;
+        let done = ram.read(GuestPhys(addr), into);
         done.map_err(|_| DmaError::OutsideRam)
     }
 
     /// Copies into RAM.
     pub fn write(&self, addr: u64, from: &[u8]) -> Result<(), DmaError> {
-        let done = self.allowed()?.write(GuestPhys(addr), from);
+        let ram = self.allowed()?;
+        reaches(ram, addr, from.len())?;
+        let done = ram.write(GuestPhys(addr), from);
         done.map_err(|_| DmaError::OutsideRam)
     }
 
     /// A little-endian value out of RAM.
     pub fn load<T: Uint>(&self, addr: u64) -> Result<T, DmaError> {
-        let value = self.allowed()?.load(GuestPhys(addr));
+        let ram = self.allowed()?;
+        reaches(ram, addr, size_of::<T>())?;
+        let value = ram.load(GuestPhys(addr));
         value.map_err(|_| DmaError::OutsideRam)
     }
 

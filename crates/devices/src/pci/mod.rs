@@ -34,7 +34,7 @@ mod tests;
 
 pub use config::{Bar, Command, Config, Identity, Pin};
 pub use dma::{Dma, DmaError};
-pub use i440fx::I440Fx;
+pub use i440fx::{I440Fx, SHADOW_OPEN};
 pub use interrupts::{Interrupts, Mode, MsiSink};
 pub use piix3::Piix3;
 pub use piix4_pm::Piix4Pm;

@@ -7,6 +7,7 @@ use bus::Window;
 use snapshot::{Error, Section};
 
 const PMBA: u8 = 0x40;
+const DEVACTB: u8 = 0x58;
 const PMREGMISC: u8 = 0x80;
 const SMBBA: u8 = 0x90;
 const SMBHSTCFG: u8 = 0xd2;
@@ -31,6 +32,8 @@ impl Piix4Pm {
             .pin(Pin::A)
             .register(PMBA, &[0x01, 0, 0, 0], &[0xc0, 0xff, 0, 0])
             .register(0x48, &[0; 0x38], &[0xff; 0x38])
+            // Device activity B with APMC_EN: says that system management mode, which there is not, is set up.
+            .register(DEVACTB, &[0, 0, 0, 0x02], &[0xff; 4])
             .register(PMREGMISC, &[0], &[0x01])
             .register(SMBBA, &[0x01, 0, 0, 0], &[0xf0, 0xff, 0, 0])
             .register(SMBHSTCFG, &[0], &[0x0f])

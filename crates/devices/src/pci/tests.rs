@@ -122,9 +122,9 @@ fn bench() -> Bench {
     let ports = PciConfig::new(pci.clone(), stop.clone());
     let index = bus.add(Arc::new(Mutex::new(ports)));
     bus.map_ports(index, 0, 0xcf8..=0xcff).unwrap();
-    let pam = Box::new(|_: [u8; 7], _: u8| {});
+    let shadow = ram.clone();
     pci.plug(&mut bus, Address::new(0, 0), I440Fx::config(), |_| {
-        I440Fx::new(pam)
+        I440Fx::new(shadow)
     });
     pci.plug(&mut bus, Address::new(1, 0), Piix3::config(), |_| {
         Piix3::new(router.clone())
@@ -224,6 +224,34 @@ fn the_header_says_who_it_is_and_absent_functions_read_as_ones() {
     assert_eq!(b.bus.port_read(0xcfc, D), u32::MAX, "disabled");
     b.set(AT, 0, D, 0);
     assert_eq!(b.get(AT, 0, D), 0x5678_1234, "read-only");
+}
+
+#[test]
+fn shadow_ram_shows_by_the_attribute_map() {
+    use memory::Rights;
+    let b = bench();
+    let bridge = Address::new(0, 0);
+    let rights = |at: u64| b.ram.rights(at >> 12);
+    for at in [0xa_0000, 0xb_f000, 0xc_0000, 0xe_0000, 0xf_f000] {
+        assert_eq!(rights(at), Rights::Bus, "{at:#x}");
+    }
+    assert_eq!(rights(0x9_f000), Rights::ReadWrite);
+    b.set(bridge, 0x59, B, 0xff);
+    assert_eq!(b.get(bridge, 0x59, B), 0x30);
+    assert_eq!(rights(0xf_0000), Rights::ReadWrite);
+    assert_eq!(rights(0xe_f000), Rights::Bus);
+    b.set(bridge, 0x5a, D, 0x0000_0012);
+    assert_eq!(rights(0xc_3000), Rights::Write);
+    assert_eq!(rights(0xc_4000), Rights::Read);
+    assert_eq!(rights(0xc_8000), Rights::Bus);
+    b.set(bridge, 0x5f, B, 0x30);
+    assert_eq!(rights(0xe_c000), Rights::ReadWrite);
+    assert_eq!(rights(0xe_8000), Rights::Bus);
+    b.set(bridge, 0x72, B, 0x4a);
+    assert_eq!(rights(0xa_0000), Rights::ReadWrite);
+    b.bus.reset();
+    assert_eq!(rights(0xf_0000), Rights::Bus);
+    assert_eq!(rights(0xa_0000), Rights::Bus);
 }
 
 #[test]
