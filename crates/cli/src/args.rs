@@ -120,6 +120,14 @@ pub struct Run {
     #[arg(long, value_name = "LINE", default_value = "stdio")]
     pub serial: String,
 
+    /// Display adapter: `std`, a VGA with linear modes (Bochs, 16 MiB), or `none`
+    #[arg(long, value_name = "ADAPTER")]
+    pub vga: Option<String>,
+
+    /// Video BIOS of the display adapter, such as vgabios-stdvga.bin
+    #[arg(long, value_name = "FILE")]
+    pub vga_rom: Option<PathBuf>,
+
     /// End when the guest resets the machine, instead of starting it anew
     #[arg(long)]
     pub no_reboot: bool,

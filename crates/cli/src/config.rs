@@ -92,6 +92,8 @@ impl Request {
                 true => machine::OnReset::Stop,
                 false => machine::OnReset::Restart,
             },
+            vga: vga(run.vga.as_deref())?,
+            video_bios: run.vga_rom,
             debug_exit: match run.debug_exit {
                 true => machine::DebugExit::Present,
                 false => machine::DebugExit::Absent,
@@ -354,6 +356,18 @@ fn serial(text: &str) -> Result<Serial, Refusal> {
         Some(("file", path)) => Ok(Serial::File(path.into())),
         Some(("unix", path)) => Ok(Serial::Unix(path.into())),
         _ => Err(bad(format!("'{text}' is no place for a serial line"))),
+    }
+}
+
+/// The display adapter.
+fn vga(name: Option<&str>) -> Result<machine::Vga, Refusal> {
+    match name {
+        None | Some("none") => Ok(machine::Vga::Absent),
+        Some("std") => Ok(machine::Vga::Present),
+        Some(name) => Err(refuse(
+            "--vga",
+            format!("unknown display adapter '{name}'; accepted are std and none"),
+        )),
     }
 }
 

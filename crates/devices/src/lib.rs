@@ -23,6 +23,7 @@
 //! | [`DebugConsole`] | 0: 0xE9 | |
 //! | [`AcpiPm`] | 0: PM block, 16 ports (0x600), 1: GPE0 block, 4 ports (0x620), 2: 0xB2-0xB3, 3: reset register, 1 port (0x630) | SCI 9, level |
 //! | [`Uart16550`] | 0: 0x3F8-0x3FF, 0x2F8-0x2FF, 0x3E8-0x3EF, 0x2E8-0x2EF | 4, 3, 4, 3 |
+//! | [`Vga`] | 0: linear frame buffer (BAR 0), 2: registers (BAR 2), 8: 0x3B0-0x3DF, 9: 0x1CE-0x1D0, 10: MMIO 0xA0000-0xBFFFF | |
 //!
 //! Order of building (each step needs the ones before):
 //! [`ApicBus::new`], [`I8259::new`] with `apics.lint(0, 0)`, [`ApicBus::connect_pic`], [`IoApic::new`], [`IrqRouter::new`]; then the other chips
@@ -49,6 +50,7 @@ pub mod reset;
 #[cfg(test)]
 mod testing;
 pub mod uart16550;
+pub mod vga;
 
 pub use acpi_pm::AcpiPm;
 pub use debug::{DebugConsole, DebugExit};
@@ -65,6 +67,7 @@ pub use numeric_error::NumericError;
 pub use pci::{PciBus, PciConfig, PciFunction};
 pub use reset::{A20Gate, SystemControlA};
 pub use uart16550::{Uart16550, UartInput};
+pub use vga::Vga;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,7 +1,8 @@
 //! The wiring: which chips there are, where they answer, and where their lines go.
 
+use crate::console::{self, Console};
 use crate::serial::SerialInput;
-use crate::{Config, DebugExit, Error, layout};
+use crate::{Config, DebugExit, Error, Vga, layout};
 use bus::{AccessSize, Alarm, Attention, Bus, Clock, IrqLine, LocalApic, StopRequest};
 use devices::hpet::HpetWires;
 use devices::mc146818::MemorySize;
@@ -25,6 +26,7 @@ pub(crate) struct Board {
     pub pci: PciBus,
     pub apic: Arc<dyn LocalApic>,
     pub input: SerialInput,
+    pub console: Console,
     /// Where the processor's FERR# goes.
     pub ferr: IrqLine,
 }
@@ -60,7 +62,7 @@ impl Builder {
         clock: Arc<Clock>,
         irqs: &IrqRouter,
         stop: &StopRequest,
-    ) -> Result<(), Error> {
+    ) -> Result<I8042, Error> {
         let low = config.memory.min(layout::LOW_RAM_LIMIT);
         let memory = MemorySize {
             below_4g: low,
@@ -72,11 +74,12 @@ impl Builder {
 
         let a20 = A20Gate::new();
         let keyboard = I8042::new(irqs.isa(1), irqs.isa(12), a20.clone(), stop.clone());
-        self.ports(keyboard, &[0x60..=0x60, 0x64..=0x64])?;
+        self.ports(keyboard.clone(), &[0x60..=0x60, 0x64..=0x64])?;
         self.ports(SystemControlA::new(a20, stop.clone()), &[0x92..=0x92])?;
         self.ports(I8237::new(), &[0x00..=0x0f, 0xc0..=0xdf, 0x80..=0x8f])?;
         let hpet = Hpet::new(clock, self.alarm(), HpetWires::new(irqs));
-        self.mmio(hpet, layout::HPET..=layout::HPET + 0x3ff)
+        self.mmio(hpet, layout::HPET..=layout::HPET + 0x3ff)?;
+        Ok(keyboard)
     }
 
     /// PCI bus 0 with its bridges; `pm` is the index of the power management block.
@@ -126,6 +129,7 @@ impl Board {
         attention: &Arc<Attention>,
         stop: &StopRequest,
         serial: ByteSink,
+        video_bios: Option<&[u8]>,
     ) -> Result<Self, Error> {
         let mut b = Builder {
             bus: Bus::new(clock.clone()),
@@ -156,6 +160,7 @@ impl Board {
             acpi_pm::TimerWidth::Bits32,
         );
         let (block, gpe) = (layout::PM_BASE, layout::GPE0);
+        let power = pm.clone();
         let pm = b.ports(
             pm,
             &[
@@ -168,8 +173,19 @@ impl Board {
         let uart = Uart16550::new("uart0", clock.clone(), b.alarm(), irqs.isa(4), serial);
         let input = uart.input();
         b.ports(uart, &[0x3f8..=0x3ff])?;
-        b.legacy(config, clock, &irqs, stop)?;
+        let keyboard = b.legacy(config, clock.clone(), &irqs, stop)?;
         let pci = b.pci(ram, &apics, &irqs, stop, pm)?;
+        let vga = match config.vga {
+            Vga::Absent => None,
+            Vga::Present => Some(console::plug_vga(
+                &mut b.bus,
+                &pci,
+                ram,
+                layout::VIDEO_BANK,
+                clock,
+                video_bios,
+            )?),
+        };
         let errors = NumericError::new(irqs.isa(13));
         let ferr = errors.ferr();
         b.ports(errors, &[0xf0..=0xf0])?;
@@ -182,6 +198,7 @@ impl Board {
             pci,
             apic: apics.local(0),
             input: SerialInput::new(input),
+            console: Console::new(vga, keyboard, power),
             ferr,
         })
     }

@@ -19,6 +19,14 @@ pub enum DebugExit {
     Present,
 }
 
+/// Whether there is a display adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vga {
+    Absent,
+    /// A VGA with Bochs' linear modes.
+    Present,
+}
+
 /// A machine to be built.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -33,6 +41,9 @@ pub struct Config {
     pub command_line: String,
     pub on_reset: OnReset,
     pub debug_exit: DebugExit,
+    pub vga: Vga,
+    /// The display adapter's BIOS.
+    pub video_bios: Option<PathBuf>,
 }
 
 /// The names of the processor models.

@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 /// Kernel files larger than this are not read: debug information makes them large, but not that large.
 const KERNEL_LIMIT: u64 = 4 << 30;
 
+/// A video BIOS has at most what is between display memory and the system BIOS.
+const VIDEO_BIOS_LIMIT: u64 = 128 << 10;
+
 /// What is loaded at every reset.
 #[derive(Debug)]
 pub struct BootImage {
@@ -23,6 +26,7 @@ pub struct BootImage {
     initrd: Option<Vec<u8>>,
     command_line: String,
     map: MemoryMap,
+    video_bios: Option<Vec<u8>>,
 }
 
 impl BootImage {
@@ -41,6 +45,10 @@ impl BootImage {
             path: path.clone(),
             source,
         })?;
+        let video_bios = match &config.video_bios {
+            Some(path) => Some(read("video BIOS", path, VIDEO_BIOS_LIMIT)?),
+            None => None,
+        };
         let image = Self {
             path,
             kernel,
@@ -48,9 +56,15 @@ impl BootImage {
             initrd,
             command_line: config.command_line.clone(),
             map: MemoryMap::new(config.memory),
+            video_bios,
         };
         image.plan()?;
         Ok(image)
+    }
+
+    /// The content of the display adapter's ROM.
+    pub(crate) fn video_bios(&self) -> Option<&[u8]> {
+        self.video_bios.as_deref()
     }
 
     /// The name of the boot protocol.

@@ -73,6 +73,9 @@ pub mod pci {
     pub const FIRST_FREE: u8 = 3;
 }
 
+/// The bank of memory that is the display adapter's, if there is one.
+pub const VIDEO_BANK: usize = 0;
+
 /// 82093AA I/O APIC.
 pub const IOAPIC: u64 = 0xfec0_0000;
 /// IA-PC HPET register block.

@@ -7,6 +7,7 @@
 pub mod acpi;
 mod board;
 mod config;
+mod console;
 mod engine;
 mod error;
 mod image;
@@ -22,7 +23,8 @@ pub use ::engine::{
     Switch as JitSwitch, Symbols,
 };
 pub use bus::{ResetSource, StopReason, StopRequest};
-pub use config::{Config, DebugExit, OnReset, cpu_models};
+pub use config::{Config, DebugExit, OnReset, Vga, cpu_models};
+pub use console::Console;
 pub use cpu::{Model as CpuModel, Stats};
 pub use engine::EngineKind;
 pub use error::{Blame, Error};

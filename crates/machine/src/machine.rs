@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::image::BootImage;
 use crate::serial::{Failure, SerialInput};
 use crate::ticker::Ticker;
-use crate::{Config, Error, OnReset};
+use crate::{Config, Console, Error, OnReset, Vga};
 use bus::clock::{Clock, Pace};
 use bus::{Alarm, Attention, Bus, ResetSource, StopReason, StopRequest};
 use cpu::Cpu;
@@ -29,6 +29,7 @@ pub struct Machine {
     image: BootImage,
     on_reset: OnReset,
     input: SerialInput,
+    console: Console,
     failure: Failure,
     wake: Alarm,
 }
@@ -40,7 +41,11 @@ impl Machine {
         image: BootImage,
         serial: Box<dyn Write + Send>,
     ) -> Result<Self, Error> {
-        let ram = Ram::new(config.memory).map_err(|source| Error::Memory {
+        let banks: &[u64] = match config.vga {
+            Vga::Absent => &[],
+            Vga::Present => &[devices::vga::MEMORY],
+        };
+        let ram = Ram::with_banks(config.memory, banks).map_err(|source| Error::Memory {
             bytes: config.memory,
             source,
         })?;
@@ -50,7 +55,15 @@ impl Machine {
         let wake = clock.alarm(usize::MAX);
         let failure = Failure::default();
         let output = crate::serial::output(serial, failure.clone(), stop.clone());
-        let board = Board::new(config, clock, &ram, &attention, &stop, output)?;
+        let board = Board::new(
+            config,
+            clock,
+            &ram,
+            &attention,
+            &stop,
+            output,
+            image.video_bios(),
+        )?;
         let parts = cpu::Parts {
             ram: ram.clone(),
             bus: board.bus.clone(),
@@ -69,6 +82,7 @@ impl Machine {
             image,
             on_reset: config.on_reset,
             input: board.input,
+            console: board.console,
             failure,
             wake,
         };
@@ -81,6 +95,11 @@ impl Machine {
     /// What feeds COM1.
     pub fn serial_input(&self) -> SerialInput {
         self.input.clone()
+    }
+
+    /// Screen, keyboard, mouse and power button.
+    pub fn console(&self) -> Console {
+        self.console.clone()
     }
 
     /// What stops the machine from another thread.

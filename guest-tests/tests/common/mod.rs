@@ -46,6 +46,8 @@ pub fn config(kernel: PathBuf, cpu: &str, engine: EngineKind) -> Config {
         command_line: String::new(),
         on_reset: OnReset::Stop,
         debug_exit: DebugExit::Present,
+        vga: machine::Vga::Absent,
+        video_bios: None,
         engine,
         jit: machine::JitOptions::default(),
     }
