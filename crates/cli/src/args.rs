@@ -116,6 +116,21 @@ pub struct Run {
     #[arg(long, value_name = "SIZE")]
     pub code_cache: Option<String>,
 
+    /// A disk: an image's file, raw, qcow2, VMDK or VHDX (recognised by content; the last two only with `readonly=on` or `snapshot=on`),
+    /// and behind it, separated by commas, `format=` `raw`, `qcow2`, `vmdk`, `vhdx`; `if=` `virtio` (the default), `ide`, `sata`,
+    /// `floppy`; `cache=` `writeback` (the default), `none`; `snapshot=on`: writes are dropped at the end; `readonly=on`; `serial=` up to
+    /// 20 characters. A comma in the file's name is written twice. May be given several times
+    #[arg(long, value_name = "FILE[,KEY=VALUE...]")]
+    pub disk: Vec<String>,
+
+    /// A CD-ROM drive (IDE, or `if=sata`) with this image in it
+    #[arg(long, value_name = "FILE[,KEY=VALUE...]")]
+    pub cdrom: Vec<String>,
+
+    /// A floppy drive with this image of 1440 KiB in it; the first is A:
+    #[arg(long, value_name = "FILE[,KEY=VALUE...]")]
+    pub floppy: Vec<String>,
+
     /// Where serial line COM1 goes: `stdio`, `null`, `file:PATH` (output only) or `unix:PATH` (a socket that clients connect to)
     #[arg(long, value_name = "LINE", default_value = "stdio")]
     pub serial: String,

@@ -80,7 +80,9 @@ impl Request {
             .as_deref()
             .map_or(Ok(Default::default()), engine)?;
         let jit = jit(&run, engine)?;
+        let drives = crate::drives::drives(&run.disk, &run.cdrom, &run.floppy)?;
         let machine = machine::Config {
+            drives,
             memory: memory(&run.memory)?,
             cpu: cpu(&run.cpu)?,
             engine,

@@ -2,6 +2,7 @@
 
 mod args;
 mod config;
+mod drives;
 mod escape;
 mod serial;
 mod signals;

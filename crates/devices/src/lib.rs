@@ -19,6 +19,8 @@
 //! | [`NumericError`] | 0: 0xF0 | 13 |
 //! | [`PciConfig`] | 0: 0xCF8-0xCFF, reset control 0xCF9 included | |
 //! | [`pci::I440Fx`], [`pci::Piix3`], [`pci::Piix4Pm`] | PCI 00:00.0, 00:01.0, 00:01.3 (see [`pci`]) | PIRQs, I/O APIC 16-19 |
+//! | [`Ide`] | PCI 00:01.1; [`ide::region_command`]: 0x1F0-0x1F7, 0x170-0x177, [`ide::region_control`]: 0x3F6, 0x376 | 14, 15 |
+//! | [`virtio::VirtioPci`] | any PCI function | its pin, MSI-X |
 //! | [`DebugExit`] | 0: 0xF4-0xF7 | |
 //! | [`DebugConsole`] | 0: 0xE9 | |
 //! | [`AcpiPm`] | 0: PM block, 16 ports (0x600), 1: GPE0 block, 4 ports (0x620), 2: 0xB2-0xB3, 3: reset register, 1 port (0x630) | SCI 9, level |
@@ -33,6 +35,7 @@
 //! [`machine`]: ../machine/index.html
 
 pub mod acpi_pm;
+mod ata;
 mod bytes;
 pub mod debug;
 pub mod hpet;
@@ -40,6 +43,7 @@ pub mod i8042;
 pub mod i8237;
 pub mod i8254;
 pub mod i8259;
+pub mod ide;
 pub mod ioapic;
 pub mod irq;
 pub mod local_apic;
@@ -48,9 +52,12 @@ pub mod numeric_error;
 pub mod pci;
 pub mod reset;
 #[cfg(test)]
+mod rig;
+#[cfg(test)]
 mod testing;
 pub mod uart16550;
 pub mod vga;
+pub mod virtio;
 
 pub use acpi_pm::AcpiPm;
 pub use debug::{DebugConsole, DebugExit};
@@ -59,6 +66,7 @@ pub use i8042::I8042;
 pub use i8237::I8237;
 pub use i8254::I8254;
 pub use i8259::I8259;
+pub use ide::Ide;
 pub use ioapic::IoApic;
 pub use irq::IrqRouter;
 pub use local_apic::{ApicBus, ApicDevice};

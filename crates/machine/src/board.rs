@@ -1,14 +1,16 @@
 //! The wiring: which chips there are, where they answer, and where their lines go.
 
 use crate::console::{self, Console};
+use crate::drives::Drives;
 use crate::serial::SerialInput;
 use crate::{Config, DebugExit, Error, Vga, layout};
 use bus::{AccessSize, Alarm, Attention, Bus, Clock, IrqLine, LocalApic, StopRequest};
 use devices::hpet::HpetWires;
 use devices::mc146818::MemorySize;
-use devices::pci::{I440Fx, Piix3, Piix4Pm, PirqRouter, SHADOW_OPEN};
+use devices::pci::{Address, I440Fx, Piix3, Piix4Pm, PirqRouter, SHADOW_OPEN};
 use devices::reset::{A20Gate, SystemControlA};
 use devices::uart16550::ByteSink;
+use devices::virtio::{Rng, VirtioPci};
 use devices::{
     AcpiPm, ApicBus, Hpet, I8042, I8237, I8254, I8259, IoApic, IrqRouter, Mc146818, NumericError,
     PciBus, PciConfig, Uart16550, acpi_pm,
@@ -108,6 +110,14 @@ impl Builder {
         Ok(pci)
     }
 
+    /// A source of entropy at the next PCI device.
+    fn rng(&mut self, pci: &PciBus, next_device: &mut u8) {
+        let at = Address::new(std::mem::replace(next_device, *next_device + 1), 0);
+        pci.plug(&mut self.bus, at, VirtioPci::<Rng>::config(), |wires| {
+            VirtioPci::new("virtio-rng0", wires, Rng::new)
+        });
+    }
+
     /// Places `device` at this memory range.
     fn mmio<D: bus::Device + 'static>(
         &mut self,
@@ -186,6 +196,11 @@ impl Board {
                 video_bios,
             )?),
         };
+        let drives = Drives::open(&config.drives)?;
+        drives.ide(&mut b.bus, &pci, &irqs)?;
+        let mut next_device = layout::pci::FIRST_FREE;
+        drives.virtio(&mut b.bus, &pci, &mut next_device);
+        b.rng(&pci, &mut next_device);
         let errors = NumericError::new(irqs.isa(13));
         let ferr = errors.ferr();
         b.ports(errors, &[0xf0..=0xf0])?;

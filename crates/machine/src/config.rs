@@ -44,6 +44,7 @@ pub struct Config {
     pub vga: Vga,
     /// The display adapter's BIOS.
     pub video_bios: Option<PathBuf>,
+    pub drives: Vec<crate::drives::Drive>,
 }
 
 /// The names of the processor models.

@@ -42,6 +42,8 @@ pub enum Error {
     Wiring(#[from] bus::map::Overlap),
     #[error("the loader wrote outside of memory")]
     Load(#[from] memory::OutsideRam),
+    #[error(transparent)]
+    Disk(block::Error),
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
     #[error("{0}")]
@@ -68,6 +70,7 @@ impl Error {
             | Self::EmptyInitrd { .. }
             | Self::Kernel { .. }
             | Self::Memory { .. }
+            | Self::Disk(_)
             | Self::Engine(::engine::Error::Write { .. }) => Blame::Arguments,
             Self::Read { .. }
             | Self::Engine(::engine::Error::Map { .. })

@@ -8,6 +8,7 @@ pub mod acpi;
 mod board;
 mod config;
 mod console;
+pub mod drives;
 mod engine;
 mod error;
 mod image;
@@ -21,6 +22,10 @@ mod ticker;
 pub use ::engine::{
     Dump as JitDump, Options as JitOptions, Report as EngineReport, SWITCHES as JIT_SWITCHES,
     Switch as JitSwitch, Symbols,
+};
+pub use block::{
+    Access as DiskAccess, Cache as DiskCache, Format as DiskFormat, Options as DiskOptions,
+    Persistence as DiskPersistence,
 };
 pub use bus::{ResetSource, StopReason, StopRequest};
 pub use config::{Config, DebugExit, OnReset, Vga, cpu_models};

@@ -48,6 +48,7 @@ pub fn config(kernel: PathBuf, cpu: &str, engine: EngineKind) -> Config {
         debug_exit: DebugExit::Present,
         vga: machine::Vga::Absent,
         video_bios: None,
+        drives: Vec::new(),
         engine,
         jit: machine::JitOptions::default(),
     }
