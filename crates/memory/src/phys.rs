@@ -189,6 +189,9 @@ impl Ram {
             .no_reserve_swap()
             .map_anon()
             .map_err(|source| Error::Map { bytes, source })?;
+        // Large host pages where the host has them to give: most misses of its TLB are the guest's own.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
         Ok(Arc::new(Self {
             map: map.into(),
             size: bytes,
