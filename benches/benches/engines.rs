@@ -52,7 +52,7 @@ fn translation(c: &mut Criterion) {
             for block in &blocks {
                 decode(block, &mut insns);
                 bytes += writer
-                    .translate(mode, 0, &insns)
+                    .translate(mode, 0, &insns, None)
                     .map_or(0, |b| b.code.len());
             }
             bytes

@@ -28,7 +28,7 @@ fn main() {
         insns.push(i);
     }
     let mut writer = Baseline::<X64>::new();
-    let block = writer.translate(mode, 0, &insns).expect("fits");
+    let block = writer.translate(mode, 0, &insns, None).expect("fits");
     println!(
         "; {} guest instructions, {} host bytes",
         block.instructions,

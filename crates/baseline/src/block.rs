@@ -118,6 +118,8 @@ pub enum Cell {
     Vector(VecOp),
     /// The address of a floating-point operation.
     Fp(FpCall),
+    /// A constant of the engine's.
+    Word(u64),
 }
 
 /// A word on vectors that the processor's own code does, with its decode-time arguments.
@@ -227,12 +229,14 @@ impl<A: HostAssembler> Baseline<A> {
     }
 
     /// Translates `insns`, which stand one behind the other from `start` bytes into their page, for `mode`. An instruction that needs more
-    /// values at once than there is room for (ENTER with a deep nesting level) is refused by its number.
+    /// values at once than there is room for (ENTER with a deep nesting level) is refused by its number. `rest` is the host address of
+    /// the frame that the last bytes of a single instruction over the page's end stand in.
     pub fn translate(
         &mut self,
         mode: Mode,
         start: u32,
         insns: &[Insn],
+        rest: Option<u64>,
     ) -> Result<Block<'_>, TooWide> {
         self.v.reset();
         self.mode = mode;
@@ -245,7 +249,10 @@ impl<A: HostAssembler> Baseline<A> {
         self.x87 = Known::default();
         self.ended = false;
         decode::status::dead_flags(insns, &mut self.dead);
-        self.open_loop(insns, start);
+        match rest {
+            Some(host) => self.check_rest(host),
+            None => self.open_loop(insns, start),
+        }
         for (n, i) in insns.iter().enumerate() {
             self.writable = None;
             self.checked = None;

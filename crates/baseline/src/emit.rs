@@ -86,6 +86,11 @@ fn access<W: Width>(seg: Seg) -> u64 {
     u64::from(W::BYTES.trailing_zeros()) | (seg as u64) << 4
 }
 
+/// Where the `Cpu` has a segment's base.
+pub(crate) const fn base_of(seg: Seg) -> usize {
+    offset::SEG + seg as usize * size_of::<arch::Segment>() + offset_of!(arch::Segment, base)
+}
+
 impl<A: HostAssembler> Baseline<A> {
     /// An operation of two sources and a new destination.
     fn binary<W: Width>(&mut self, op: Alu, a: Val, b: Val) -> Val {
@@ -130,7 +135,7 @@ impl<A: HostAssembler> Baseline<A> {
     }
 
     /// The TLB array that data accesses of this mode use.
-    fn class(&self) -> usize {
+    pub(crate) fn class(&self) -> usize {
         match (self.mode.cpl() == 3, self.mode.user_pages()) {
             (true, _) => memory::Class::User as usize,
             (false, true) => memory::Class::SupervisorAc as usize,
@@ -641,10 +646,7 @@ impl<A: HostAssembler> Emit for Baseline<A> {
         t(Val::Temp(id))
     }
     fn seg_base(&mut self, seg: Seg) -> Typed<W64> {
-        let base = offset::SEG
-            + seg as usize * size_of::<arch::Segment>()
-            + offset_of!(arch::Segment, base);
-        t(self.get(Size::B64, base))
+        t(self.get(Size::B64, base_of(seg)))
     }
     fn selector(&mut self, seg: Seg) -> Typed<W16> {
         let at = offset::SEG

@@ -4,6 +4,7 @@ pub mod block;
 pub mod emit;
 pub mod host;
 mod loops;
+mod straddle;
 pub mod values;
 mod vector;
 pub mod vectors;

@@ -231,7 +231,7 @@ fn case(writer: &mut Baseline<X64>, (name, code): &Case) -> (String, String) {
         at = end;
     }
     let guest = insns.len() - 1;
-    let block = writer.translate(mode, 0, &insns).expect(name);
+    let block = writer.translate(mode, 0, &insns, None).expect(name);
     let end = block.marks.get(guest).copied();
     let end = end.unwrap_or_else(|| *block.marks.last().expect("an end")) as usize;
     let (mut at, mut count) = (0, 0);

@@ -84,7 +84,7 @@ pub(crate) struct Block {
     pub hard: bool,
     /// The generation of the frame when it was decoded: another one now means that the block is stale.
     pub generation: u32,
-    /// An instruction that goes over the page's end: the frame of its rest, with that one's generation.
+    /// An instruction that goes over the page's end: the frame of its rest, all ones outside RAM, with that one's generation.
     pub rest: Option<(u64, u32)>,
 }
 
@@ -174,7 +174,8 @@ impl Blocks {
         rest: Option<(u64, u32)>,
     ) -> u32 {
         let len = self.scratch.insns.len().min(MAX_STEPS);
-        let hard = self.scratch.known == 0 || rest.is_some();
+        let outside = rest.is_some_and(|(frame, _)| frame == u64::MAX);
+        let hard = self.scratch.known == 0 || outside;
         if let Some(i) = stale {
             let same = self.steps(i).1 == &self.scratch.insns[..len];
             let b = &mut self.blocks[i as usize];

@@ -147,6 +147,12 @@ impl Cpu {
         self.blocks.as_ref().map_or(&[], |b| b.known(index))
     }
 
+    /// The frame that the rest of such a block stands in, if it is one instruction over the page's end.
+    pub fn rest_of_decoded(&self, index: u32) -> Option<u64> {
+        let blocks = self.blocks.as_ref()?;
+        blocks.block(index).rest.map(|(frame, _)| frame)
+    }
+
     /// A block was translated: the decoded one is not needed any more.
     pub fn forget_decoded(&mut self, index: u32) {
         if let Some(b) = &mut self.blocks {

@@ -24,6 +24,8 @@ pub struct Key {
 const BUCKETS: usize = 1 << 17;
 /// No record.
 const NONE: u32 = u32::MAX;
+/// Instructions that end in one frame and begin in others: more are not kept.
+const RESTS: usize = 64;
 /// Bytes from a cell to the next: the word that code reads, and a word of ours.
 const CELL: usize = 16;
 
@@ -94,6 +96,8 @@ pub struct Cache {
     buckets: Box<[u32]>,
     /// By frame, the first of its translations.
     frames: HashMap<u64, u32>,
+    /// By frame, the translations of instructions that begin in another one and end in it. Some may be gone.
+    rests: HashMap<u64, Vec<Key>>,
     /// Spaces of dropped translations that a vCPU may still be in.
     limbo: Vec<Space>,
     /// Moves on whenever a translation is dropped: numbers and cells from before may mean something else.
@@ -113,6 +117,7 @@ impl Cache {
             free_links: Vec::new(),
             buckets: vec![NONE; BUCKETS].into(),
             frames: HashMap::new(),
+            rests: HashMap::new(),
             limbo: Vec::new(),
             drops: 0,
             stale: Vec::new(),
@@ -169,9 +174,15 @@ impl Cache {
         }
     }
 
-    /// Takes a finished block in, in the place of the oldest ones if need be; `None` if no segment is large enough. No vCPU is in generated
-    /// code.
-    pub fn insert(&mut self, key: Key, block: &Block<'_>, jumps: &mut [JumpEntry]) -> Option<u32> {
+    /// Takes a finished block in, in the place of the oldest ones if need be; `None` if no segment is large enough. Its last bytes stand in
+    /// the frame `rest`, if that is another one. No vCPU is in generated code.
+    pub fn insert(
+        &mut self,
+        key: Key,
+        block: &Block<'_>,
+        rest: Option<u64>,
+        jumps: &mut [JumpEntry],
+    ) -> Option<u32> {
         let data = CELL * block.cells.len() + block.cells.iter().map(payload).sum::<usize>();
         if !self.arena.can_hold(block.code.len(), data) {
             return None;
@@ -216,6 +227,9 @@ impl Cache {
         self.buckets[key.bucket()] = id;
         self.fill_cells(id, block);
         self.counts.live += 1;
+        if let Some(frame) = rest {
+            self.note_rest(frame, key, jumps);
+        }
         Some(id)
     }
 
@@ -251,6 +265,7 @@ impl Cache {
                     aside = u64::from(number);
                     self.arena.address(resolver as usize)
                 }
+                Cell::Word(v) => v,
                 Cell::Helper(helper, insn) => {
                     self.arena
                         .write_data(space, free, HelperCall::new(helper, insn));
@@ -379,8 +394,32 @@ impl Cache {
     /// Drops the translations made from any of `lines` of `frame`.
     fn invalidate(&mut self, frame: u64, hit: u64, jumps: &mut [JumpEntry]) {
         let touched = |t: &Translation| lines(t.key.addr.offset(), usize::from(t.bytes)) & hit != 0;
-        let dropped = self.drop_in_frame(frame, touched, jumps);
+        let mut dropped = self.drop_in_frame(frame, touched, jumps);
+        if hit & 1 != 0 {
+            dropped += self.drop_rests(frame, jumps);
+        }
         self.counts.invalidated += dropped;
+    }
+
+    /// Notes that the instruction of `key` ends in `frame`.
+    fn note_rest(&mut self, frame: u64, key: Key, jumps: &mut [JumpEntry]) {
+        let keys = self.rests.entry(frame).or_default();
+        if keys.contains(&key) {
+            return;
+        }
+        if keys.len() < RESTS {
+            return keys.push(key);
+        }
+        self.drop_rests(frame, jumps);
+        self.rests.insert(frame, vec![key]);
+    }
+
+    /// Drops the translations of instructions that end in `frame`; tells how many.
+    fn drop_rests(&mut self, frame: u64, jumps: &mut [JumpEntry]) -> u64 {
+        let keys = self.rests.remove(&frame).unwrap_or_default();
+        keys.into_iter()
+            .map(|k| self.drop_in_frame(k.addr.frame(), |t| t.key == k, jumps))
+            .sum()
     }
 
     /// Drops those of a frame that `which` names; tells how many.
@@ -455,7 +494,7 @@ impl Cache {
 /// Bytes that a cell wants beside: what it points to.
 fn payload(c: &Cell) -> usize {
     let bytes = match c {
-        Cell::Link { .. } => 0,
+        Cell::Link { .. } | Cell::Word(_) => 0,
         Cell::Helper(..) => size_of::<HelperCall>(),
         Cell::Vector(op) => size_of_val(op),
         Cell::Fp(call) => size_of_val(call),
@@ -506,7 +545,7 @@ mod tests {
                 instructions: 1,
             };
             self.cache
-                .insert(key(addr), &block, &mut self.jumps)
+                .insert(key(addr), &block, None, &mut self.jumps)
                 .unwrap()
         }
 

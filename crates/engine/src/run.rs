@@ -298,17 +298,26 @@ impl Engine {
         } else {
             insns
         };
+        let rest = cpu.rest_of_decoded(block);
+        let rest_at = rest.and_then(|frame| cpu.mmu.ram().host_of(frame));
+        if rest.is_some() && rest_at.is_none() {
+            cpu.keep_evaluating(block);
+            return None;
+        }
         let (mut id, mut made) = (None, None);
         while most > 0 {
             let offset = key.addr.offset() as u32;
-            match self.writer.translate(key.mode, offset, &insns[..most]) {
+            match self
+                .writer
+                .translate(key.mode, offset, &insns[..most], rest_at)
+            {
                 Ok(b) => {
                     let s = &mut self.stats;
                     s.translations += 1;
                     s.guest_instructions += u64::from(b.instructions);
                     s.guest_bytes += u64::from(b.bytes);
                     s.host_bytes += b.code.len() as u64;
-                    id = self.cache.insert(key, &b, &mut cpu.native.jumps);
+                    id = self.cache.insert(key, &b, rest, &mut cpu.native.jumps);
                     if verify || self.shows.any() {
                         // Sabotage is not for show.
                         let insns = &cpu.decoded(block)[..b.instructions as usize];

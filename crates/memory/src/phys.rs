@@ -390,6 +390,11 @@ impl Ram {
         Some(unsafe { self.map.as_mut_ptr().add(o) })
     }
 
+    /// The host address of a frame, if it is RAM or a bank: what a TLB entry for it leads to.
+    pub fn host_of(&self, frame: u64) -> Option<u64> {
+        self.host_frame(frame).map(|p| p as u64)
+    }
+
     /// The guest-physical address behind a host address that a TLB entry leads to.
     pub fn guest_of(&self, host: u64) -> Option<GuestPhys> {
         let o = host.checked_sub(self.map.as_ptr() as u64)?;
