@@ -56,3 +56,20 @@ pub enum Error {
     #[error("cannot start an I/O thread: {0}")]
     Thread(io::Error),
 }
+
+impl Error {
+    /// Whether the host failed at something that can be asked for.
+    pub fn blames_host(&self) -> bool {
+        match self {
+            Self::Work { .. } | Self::Thread(_) | Self::Temporary { .. } => true,
+            Self::Open { .. }
+            | Self::Directory { .. }
+            | Self::Locked { .. }
+            | Self::Malformed { .. }
+            | Self::Unsupported { .. }
+            | Self::NoWriting { .. }
+            | Self::Create { .. }
+            | Self::Request(_) => false,
+        }
+    }
+}

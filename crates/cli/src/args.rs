@@ -15,6 +15,7 @@ pub struct Cli {
 pub enum Command {
     /// Boot a kernel in a new PC
     Run(Box<Run>),
+    Disk(crate::disk::Disk),
 }
 
 const EXAMPLES: &str = "\

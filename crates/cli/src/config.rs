@@ -286,7 +286,7 @@ fn cpu(name: &str) -> Result<machine::CpuModel, Refusal> {
 }
 
 /// Bytes of a size such as 512M.
-fn size(option: &'static str, text: &str) -> Result<u64, Refusal> {
+pub fn size(option: &'static str, text: &str) -> Result<u64, Refusal> {
     const ACCEPTED: &str = "accepted is a whole number with K, M, G or T, such as 512M or 2G";
     let bad = |reason: String| refuse(option, reason);
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());

@@ -2,6 +2,7 @@
 
 mod args;
 mod config;
+mod disk;
 mod drives;
 mod escape;
 mod serial;
@@ -21,12 +22,18 @@ const HOST_TROUBLE: u8 = 1;
 const UNUSABLE: u8 = 2;
 
 fn main() -> ExitCode {
-    let args::Command::Run(run) = args::Cli::parse().command;
-    match start(*run) {
+    let outcome = match args::Cli::parse().command {
+        args::Command::Run(run) => start(*run),
+        args::Command::Disk(disk) => disk::run(disk),
+    };
+    match outcome {
         Ok(status) => status.into(),
         Err(error) => {
             eprintln!("ferry: {error:#}");
             let unusable = error.is::<Refusal>()
+                || error
+                    .downcast_ref::<block::Error>()
+                    .is_some_and(|e| !e.blames_host())
                 || error
                     .downcast_ref::<machine::Error>()
                     .is_some_and(|e| e.blame() == machine::Blame::Arguments);

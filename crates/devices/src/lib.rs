@@ -14,6 +14,7 @@
 //! | [`Mc146818`] | 0: 0x70-0x73 | 8 |
 //! | [`Hpet`] | 0: MMIO 0xFED0_0000, 1 KiB | [`HpetWires::new`] |
 //! | [`I8042`] | 0: 0x60, 1: 0x64 | keyboard 1, mouse 12 |
+//! | [`Floppy`] | 0: 0x3F0-0x3F5, 1: 0x3F7 | 6, DMA 2 |
 //! | [`I8237`] | 0: 0x00-0x0F, 1: 0xC0-0xDF, 2: 0x80-0x8F (0x80 is the POST port) | |
 //! | [`SystemControlA`] | 0: 0x92 | |
 //! | [`NumericError`] | 0: 0xF0 | 13 |
@@ -38,6 +39,7 @@ pub mod acpi_pm;
 mod ata;
 mod bytes;
 pub mod debug;
+pub mod floppy;
 pub mod hpet;
 pub mod i8042;
 pub mod i8237;
@@ -61,9 +63,10 @@ pub mod virtio;
 
 pub use acpi_pm::AcpiPm;
 pub use debug::{DebugConsole, DebugExit};
+pub use floppy::Floppy;
 pub use hpet::{Hpet, HpetWires};
 pub use i8042::I8042;
-pub use i8237::I8237;
+pub use i8237::{I8237, IsaDma};
 pub use i8254::I8254;
 pub use i8259::I8259;
 pub use ide::Ide;

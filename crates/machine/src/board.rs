@@ -64,24 +64,27 @@ impl Builder {
         clock: Arc<Clock>,
         irqs: &IrqRouter,
         stop: &StopRequest,
-    ) -> Result<I8042, Error> {
+        floppies: [u8; 2],
+    ) -> Result<(I8042, I8237), Error> {
         let low = config.memory.min(layout::LOW_RAM_LIMIT);
         let memory = MemorySize {
             below_4g: low,
             above_4g: config.memory - low,
         };
         let start = bus::clock::wall_seconds();
-        let rtc = Mc146818::new(clock.clone(), self.alarm(), irqs.isa(8), start, memory);
+        let rtc = Mc146818::new(clock.clone(), self.alarm(), irqs.isa(8), start, memory)
+            .with_floppies(floppies);
         self.ports(rtc, &[0x70..=0x71])?;
 
         let a20 = A20Gate::new();
         let keyboard = I8042::new(irqs.isa(1), irqs.isa(12), a20.clone(), stop.clone());
         self.ports(keyboard.clone(), &[0x60..=0x60, 0x64..=0x64])?;
         self.ports(SystemControlA::new(a20, stop.clone()), &[0x92..=0x92])?;
-        self.ports(I8237::new(), &[0x00..=0x0f, 0xc0..=0xdf, 0x80..=0x8f])?;
+        let dma = I8237::new();
+        self.ports(dma.clone(), &[0x00..=0x0f, 0xc0..=0xdf, 0x80..=0x8f])?;
         let hpet = Hpet::new(clock, self.alarm(), HpetWires::new(irqs));
         self.mmio(hpet, layout::HPET..=layout::HPET + 0x3ff)?;
-        Ok(keyboard)
+        Ok((keyboard, dma))
     }
 
     /// PCI bus 0 with its bridges; `pm` is the index of the power management block.
@@ -183,7 +186,10 @@ impl Board {
         let uart = Uart16550::new("uart0", clock.clone(), b.alarm(), irqs.isa(4), serial);
         let input = uart.input();
         b.ports(uart, &[0x3f8..=0x3ff])?;
-        let keyboard = b.legacy(config, clock.clone(), &irqs, stop)?;
+        let drives = Drives::open(&config.drives)?;
+        let floppies = drives.floppy_types();
+        let (keyboard, dma) = b.legacy(config, clock.clone(), &irqs, stop, floppies)?;
+        drives.floppy(&mut b.bus, &irqs, &dma, ram)?;
         let pci = b.pci(ram, &apics, &irqs, stop, pm)?;
         let vga = match config.vga {
             Vga::Absent => None,
@@ -196,7 +202,6 @@ impl Board {
                 video_bios,
             )?),
         };
-        let drives = Drives::open(&config.drives)?;
         drives.ide(&mut b.bus, &pci, &irqs)?;
         let mut next_device = layout::pci::FIRST_FREE;
         drives.virtio(&mut b.bus, &pci, &mut next_device);

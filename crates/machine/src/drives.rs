@@ -3,12 +3,14 @@
 use crate::{Error, layout};
 use block::Disk;
 use bus::Bus;
+use devices::floppy::{self, Floppy};
 use devices::ide::{self, Drive as IdeDrive, Ide, Place};
 use devices::pci::Address;
 use devices::virtio::{Blk, VirtioPci};
-use devices::{IrqRouter, PciBus};
+use devices::{I8237, IrqRouter, IsaDma, PciBus};
+use memory::Ram;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// What a drive is connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,16 @@ impl Drives {
             let disk = match &drive.path {
                 Some(path) => {
                     let image = block::open(path, &drive.options).map_err(Error::Disk)?;
+                    if drive.interface == Interface::Floppy
+                        && floppy::drive_type(image.size()).is_none()
+                    {
+                        return Err(Error::Disk(block::Error::Request(format!(
+                            "{} has {} bytes; accepted for a floppy are images of {} KiB",
+                            path.display(),
+                            image.size(),
+                            floppy::SIZES_KIB
+                        ))));
+                    }
                     let serial = match (&drive.serial, drive.kind) {
                         (Some(serial), _) => serial.clone(),
                         (None, Kind::CdRom) => format!("FERRYCD{n:02}"),
@@ -79,6 +91,38 @@ impl Drives {
         self.open
             .iter()
             .filter(move |(d, _)| d.interface == interface)
+    }
+
+    /// The floppy controller, if there is a drive for it.
+    pub(crate) fn floppy(
+        &self,
+        bus: &mut Bus,
+        irqs: &IrqRouter,
+        dma: &I8237,
+        ram: &Arc<Ram>,
+    ) -> Result<(), Error> {
+        let mut drives = self.on(Interface::Floppy).map(|(_, disk)| disk.clone());
+        let drives = [drives.next(), drives.next()];
+        if let [None, None] = drives {
+            return Ok(());
+        }
+        let channel = IsaDma::new(dma, ram.clone(), 2);
+        let controller = Floppy::new(irqs.isa(6), channel, drives);
+        let index = bus.add(Arc::new(Mutex::new(controller)));
+        bus.map_ports(index, floppy::REGION_MAIN, 0x3f0..=0x3f5)?;
+        bus.map_ports(index, floppy::REGION_DIR, 0x3f7..=0x3f7)?;
+        Ok(())
+    }
+
+    /// The types of the floppy drives as CMOS has them.
+    pub(crate) fn floppy_types(&self) -> [u8; 2] {
+        // An empty drive takes 1.44 MB.
+        const EMPTY: u8 = 4;
+        let mut types = self.on(Interface::Floppy).map(|(_, disk)| match disk {
+            Some(disk) => floppy::drive_type(disk.image().size()).unwrap_or(EMPTY),
+            None => EMPTY,
+        });
+        [types.next(), types.next()].map(|t| t.unwrap_or(0))
     }
 
     /// A function for each virtio disk, from PCI device `next` on.

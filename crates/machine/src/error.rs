@@ -64,13 +64,14 @@ pub enum Blame {
 impl Error {
     pub fn blame(&self) -> Blame {
         match self {
+            Self::Disk(e) if e.blames_host() => Blame::Host,
+            Self::Disk(_) => Blame::Arguments,
             Self::Open { .. }
             | Self::Directory { .. }
             | Self::TooLarge { .. }
             | Self::EmptyInitrd { .. }
             | Self::Kernel { .. }
             | Self::Memory { .. }
-            | Self::Disk(_)
             | Self::Engine(::engine::Error::Write { .. }) => Blame::Arguments,
             Self::Read { .. }
             | Self::Engine(::engine::Error::Map { .. })

@@ -76,6 +76,19 @@ pub struct Mc146818 {
 }
 
 impl Mc146818 {
+    /// The clock with what firmware's setup knows of drives A: and B:, their types (0 is none).
+    pub fn with_floppies(mut self, types: [u8; 2]) -> Self {
+        let [a, b] = types;
+        self.s.ram[0x10] = a << 4 | b & 15;
+        let count = u8::from(a != 0) + u8::from(b != 0);
+        if let Some(more) = count.checked_sub(1) {
+            // Equipment: bit 0 there are some, bits 7:6 how many beyond the first.
+            self.s.ram[0x14] |= 1 | more << 6;
+        }
+        self.s.sum();
+        self
+    }
+
     /// A clock that shows `start` (seconds since 1970, in the zone the guest expects) at virtual time zero.
     pub fn new(
         clock: Arc<Clock>,
@@ -344,6 +357,11 @@ impl State {
         ] {
             self.ram[index] = v;
         }
+        self.sum();
+    }
+
+    /// The checksum over 0x10-0x2D.
+    fn sum(&mut self) {
         let sum: u16 = self.ram[0x10..0x2e].iter().map(|&b| u16::from(b)).sum();
         [self.ram[0x2e], self.ram[0x2f]] = sum.to_be_bytes();
     }

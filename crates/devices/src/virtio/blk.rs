@@ -182,10 +182,8 @@ fn serve(shared: &Arc<Shared>, image: &dyn Image, buffer: &mut Vec<u8>) {
         core.disarm(0);
         while let Some(request) = core.pop(0) {
             // While this thread is at work the others see to the rest.
-            if shared.disk.has_idle_thread() {
-                if core.has_more(0) || core.rearm(0) {
-                    submit(shared);
-                }
+            if shared.disk.has_idle_thread() && (core.has_more(0) || core.rearm(0)) {
+                submit(shared);
             }
             let (written, status) = execute(shared, image, buffer, &request);
             finish(request, written, status);
@@ -269,7 +267,7 @@ fn place(image: &dyn Image, sector: u64, bytes: u64) -> io::Result<u64> {
     let end = at.checked_add(bytes).ok_or_else(bad)?;
     // The guest does not know of a tail of less than a sector.
     let limit = image.size() / SECTOR * SECTOR;
-    match bytes % SECTOR == 0 && end <= limit {
+    match bytes.is_multiple_of(SECTOR) && end <= limit {
         true => Ok(at),
         false => Err(bad()),
     }
@@ -325,7 +323,7 @@ fn ranges(
     bytes: u64,
     zeroes: bool,
 ) -> Option<io::Result<()>> {
-    if bytes % 16 != 0 || bytes / 16 > RANGES.into() {
+    if !bytes.is_multiple_of(16) || bytes / 16 > RANGES.into() {
         return Some(Err(bad()));
     }
     let mut table = vec![0; bytes as usize];

@@ -190,7 +190,7 @@ impl Core {
 
     /// Calls `f` with queue `n`.
     pub(super) fn queue<R>(&self, n: u16, f: impl FnOnce(&mut Queue) -> R) -> Option<R> {
-        Some(f(&mut *lock(self.queues.get(usize::from(n))?)))
+        Some(f(&mut lock(self.queues.get(usize::from(n))?)))
     }
 
     pub(super) fn queue_count(&self) -> u16 {
