@@ -57,6 +57,8 @@ pub struct Clock {
     alarms: Mutex<Alarms>,
     next: AtomicU64,
     changed: Condvar,
+    /// Host pace: the virtual time at which the clock was stopped, or `u64::MAX`.
+    stopped: AtomicU64,
 }
 
 impl Clock {
@@ -69,6 +71,7 @@ impl Clock {
             alarms: Mutex::new(Alarms { slots: Vec::new() }),
             next: AtomicU64::new(u64::MAX),
             changed: Condvar::new(),
+            stopped: AtomicU64::new(u64::MAX),
         })
     }
 
@@ -80,9 +83,37 @@ impl Clock {
     /// Virtual nanoseconds since power-on.
     pub fn now(&self) -> u64 {
         match self.pace {
-            Pace::Host => self.start.elapsed().as_nanos() as u64,
+            Pace::Host => match self.stopped.load(Ordering::Acquire) {
+                u64::MAX => {
+                    let lost = self.offset.load(Ordering::Relaxed);
+                    (self.start.elapsed().as_nanos() as u64).saturating_sub(lost)
+                }
+                at => at,
+            },
             Pace::Instructions { .. } => self.offset.load(Ordering::Relaxed),
         }
+    }
+
+    /// Host pace: time stands still until [`Clock::resume`]. Nothing under instruction pace.
+    pub fn pause(&self) {
+        if self.pace == Pace::Host {
+            self.stopped.store(self.now(), Ordering::Release);
+        }
+    }
+
+    /// Time goes on from where it was stopped.
+    pub fn resume(&self) {
+        let at = self.stopped.load(Ordering::Acquire);
+        if self.pace != Pace::Host || at == u64::MAX {
+            return;
+        }
+        let guard = self.lock();
+        let elapsed = self.start.elapsed().as_nanos() as u64;
+        self.offset
+            .store(elapsed.saturating_sub(at), Ordering::Relaxed);
+        self.stopped.store(u64::MAX, Ordering::Release);
+        drop(guard);
+        self.changed.notify_all();
     }
 
     /// The guest's time-stamp counter, before IA32_TSC_ADJUST.
@@ -148,7 +179,11 @@ impl Clock {
         if next <= now {
             return true;
         }
-        let span = Duration::from_nanos(next - now).min(limit);
+        let span = match self.stopped.load(Ordering::Acquire) {
+            u64::MAX => Duration::from_nanos(next - now).min(limit),
+            // Nothing comes due before the clock goes on, which is told.
+            _ => limit,
+        };
         drop(self.changed.wait_timeout(guard, span));
         self.is_due()
     }
@@ -191,5 +226,26 @@ impl Alarm {
     /// Does not ring.
     pub fn cancel(&self) {
         self.set(u64::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stopped_clock_goes_on_where_it_stood() {
+        let c = Clock::new(Pace::Host);
+        c.resume();
+        c.pause();
+        let at = c.now();
+        let alarm = c.alarm(0);
+        alarm.set(at + 1);
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(c.now(), at);
+        assert!(!c.sleep(Duration::from_millis(5)));
+        c.resume();
+        assert!(c.now() < at + 150_000_000, "{} {at}", c.now());
+        assert!(c.sleep(Duration::from_secs(10)));
     }
 }

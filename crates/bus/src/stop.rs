@@ -16,6 +16,8 @@ pub enum ResetSource {
     FastReset,
     /// The ACPI reset register.
     Acpi,
+    /// The reset button.
+    Button,
 }
 
 /// Why the run loop was left for good.

@@ -132,11 +132,17 @@ pub struct Run {
     #[arg(long, value_name = "FILE[,KEY=VALUE...]")]
     pub floppy: Vec<String>,
 
-    /// Where serial line COM1 goes: `stdio`, `null`, `file:PATH` (output only) or `unix:PATH` (a socket that clients connect to)
-    #[arg(long, value_name = "LINE", default_value = "stdio")]
-    pub serial: String,
+    /// Where serial line COM1 goes: `stdio` (the default), `null` (the default with --display text), `file:PATH` (output only) or
+    /// `unix:PATH` (a socket that clients connect to)
+    #[arg(long, value_name = "LINE")]
+    pub serial: Option<String>,
 
-    /// Display adapter: `std`, a VGA with linear modes (Bochs, 16 MiB), or `none`
+    /// Show the screen: `text` draws text modes in this terminal, `vnc=ADDRESS[,password-file=FILE]` serves VNC clients at :PORT or
+    /// HOST:PORT (loopback if there is no host) or unix:PATH; may be given several times
+    #[arg(long, value_name = "DISPLAY")]
+    pub display: Vec<String>,
+
+    /// Display adapter: `std`, a VGA with linear modes (Bochs, 16 MiB; the default with --display), or `none`
     #[arg(long, value_name = "ADAPTER")]
     pub vga: Option<String>,
 

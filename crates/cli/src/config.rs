@@ -1,6 +1,7 @@
 //! From the typed command line to what the machine is built of; every refusal names the option, the value, and what would do.
 
 use crate::args::Run;
+use crate::screen::{self, Display};
 use crate::trace::{self, Selection};
 use machine::{EngineKind, JIT_SWITCHES, cpu_models};
 use std::fmt;
@@ -51,6 +52,7 @@ pub enum StatsFormat {
 pub struct Config {
     pub machine: machine::Config,
     pub serial: Serial,
+    pub displays: Vec<Display>,
     pub stats: Option<StatsFormat>,
     pub trace: Option<Selection>,
 }
@@ -80,6 +82,7 @@ impl Request {
             .as_deref()
             .map_or(Ok(Default::default()), engine)?;
         let jit = jit(&run, engine)?;
+        let displays = screen::parse(&run.display)?;
         let drives = crate::drives::drives(&run.disk, &run.cdrom, &run.floppy)?;
         let machine = machine::Config {
             drives,
@@ -94,7 +97,7 @@ impl Request {
                 true => machine::OnReset::Stop,
                 false => machine::OnReset::Restart,
             },
-            vga: vga(run.vga.as_deref())?,
+            vga: vga(run.vga.as_deref(), &displays)?,
             video_bios: run.vga_rom,
             debug_exit: match run.debug_exit {
                 true => machine::DebugExit::Present,
@@ -103,7 +106,8 @@ impl Request {
         };
         Ok(Self::Run(Box::new(Config {
             machine,
-            serial: serial(&run.serial)?,
+            serial: serial_beside(run.serial.as_deref(), &displays)?,
+            displays,
             stats: run.stats.as_deref().map(stats).transpose()?,
             trace: run.trace.as_deref().map(Selection::parse).transpose()?,
         })))
@@ -348,6 +352,22 @@ fn code_cache(text: &str) -> Result<usize, Refusal> {
     }
 }
 
+/// The serial line: on the terminal, unless that is the screen.
+fn serial_beside(text: Option<&str>, displays: &[Display]) -> Result<Serial, Refusal> {
+    let on_terminal = displays.contains(&Display::Text);
+    match (text, on_terminal) {
+        (None, true) => Ok(Serial::Null),
+        (None, false) => Ok(Serial::Stdio),
+        (Some(text), _) => match serial(text)? {
+            Serial::Stdio if on_terminal => Err(refuse(
+                "--serial",
+                "the terminal shows the screen (--display text); accepted are null, file:PATH and unix:PATH",
+            )),
+            serial => Ok(serial),
+        },
+    }
+}
+
 fn serial(text: &str) -> Result<Serial, Refusal> {
     const ACCEPTED: &str = "accepted are stdio, null, file:PATH and unix:PATH";
     let bad = |reason: String| refuse("--serial", format!("{reason}; {ACCEPTED}"));
@@ -362,8 +382,13 @@ fn serial(text: &str) -> Result<Serial, Refusal> {
 }
 
 /// The display adapter.
-fn vga(name: Option<&str>) -> Result<machine::Vga, Refusal> {
+fn vga(name: Option<&str>, displays: &[Display]) -> Result<machine::Vga, Refusal> {
     match name {
+        None if !displays.is_empty() => Ok(machine::Vga::Present),
+        Some("none") if !displays.is_empty() => Err(refuse(
+            "--vga",
+            "a display needs an adapter; accepted with --display is std",
+        )),
         None | Some("none") => Ok(machine::Vga::Absent),
         Some("std") => Ok(machine::Vga::Present),
         Some(name) => Err(refuse(

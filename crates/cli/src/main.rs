@@ -5,6 +5,7 @@ mod config;
 mod disk;
 mod drives;
 mod escape;
+mod screen;
 mod serial;
 mod signals;
 mod stats;
@@ -61,13 +62,23 @@ fn boot(config: Config) -> anyhow::Result<u8> {
     let line = serial::Line::open(&config.serial)?;
     let mut machine = Machine::new(&config.machine, image, line.output()?)?;
 
+    let displays = screen::Displays::open(&config.displays, &machine)?;
+
+    let on_terminal = config.displays.contains(&screen::Display::Text);
     let terminal = match config.serial {
         Serial::Stdio => terminal::Terminal::open()?,
+        _ if on_terminal => terminal::Terminal::open()?,
         _ => None,
     };
     // From here on a signal ends the run in order: before the terminal is touched.
     let signals = signals::Watch::start(machine.stopper(), terminal.clone())?;
-    let outcome = run(&mut machine, line, terminal.as_ref(), &signals);
+    let around = Around {
+        line,
+        displays,
+        terminal: terminal.as_ref(),
+        signals: &signals,
+    };
+    let outcome = run(&mut machine, &config, around);
     if let Some(terminal) = &terminal {
         terminal.restore();
     }
@@ -81,18 +92,29 @@ fn boot(config: Config) -> anyhow::Result<u8> {
     outcome
 }
 
-fn run(
-    machine: &mut Machine,
+/// What stands around a machine while it runs.
+struct Around<'a> {
     line: serial::Line,
-    terminal: Option<&terminal::Terminal>,
-    signals: &signals::Watch,
-) -> anyhow::Result<u8> {
+    displays: screen::Displays,
+    terminal: Option<&'a terminal::Terminal>,
+    signals: &'a signals::Watch,
+}
+
+fn run(machine: &mut Machine, config: &Config, around: Around<'_>) -> anyhow::Result<u8> {
+    let Around {
+        line,
+        mut displays,
+        terminal,
+        signals,
+    } = around;
     if let Some(terminal) = terminal {
         terminal.make_raw()?;
     }
+    displays.draw(&config.displays, machine, terminal)?;
     let feeder = line.feed(machine.serial_input(), machine.stopper(), terminal)?;
     let reason = machine.run();
     drop(feeder);
+    drop(displays);
     if let Some(terminal) = terminal {
         terminal.restore();
     }

@@ -112,7 +112,7 @@ const TYPED_AHEAD: usize = 4096;
 
 /// What came out of waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Event {
+pub enum Event {
     /// The run has ended.
     Ended,
     /// There is something to read.
@@ -122,7 +122,11 @@ enum Event {
 }
 
 /// Sleeps until `source` has something, if it is watched, or `patience` has passed, if there is any.
-fn wait(woken: &PipeReader, source: Option<BorrowedFd<'_>>, patience: Option<Duration>) -> Event {
+pub fn wait(
+    woken: &PipeReader,
+    source: Option<BorrowedFd<'_>>,
+    patience: Option<Duration>,
+) -> Event {
     let mut list = vec![PollFd::new(woken, PollFlags::IN)];
     list.extend(source.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
     let patience = patience.and_then(|p| Timespec::try_from(p).ok());

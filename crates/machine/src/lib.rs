@@ -16,6 +16,7 @@ pub mod layout;
 pub mod loader;
 mod machine;
 pub mod memory_map;
+mod remote;
 mod serial;
 mod ticker;
 
@@ -35,4 +36,5 @@ pub use engine::EngineKind;
 pub use error::{Blame, Error};
 pub use image::BootImage;
 pub use machine::{Machine, describe};
+pub use remote::Remote;
 pub use serial::SerialInput;

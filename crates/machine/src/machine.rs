@@ -3,6 +3,7 @@
 use crate::board::Board;
 use crate::engine::Engine;
 use crate::image::BootImage;
+use crate::remote::Remote;
 use crate::serial::{Failure, SerialInput};
 use crate::ticker::Ticker;
 use crate::{Config, Console, Error, OnReset, Vga};
@@ -32,6 +33,8 @@ pub struct Machine {
     console: Console,
     failure: Failure,
     wake: Alarm,
+    remote: Remote,
+    is_paused: bool,
 }
 
 impl Machine {
@@ -64,6 +67,7 @@ impl Machine {
             output,
             image.video_bios(),
         )?;
+        let remote = Remote::new(attention.clone());
         let parts = cpu::Parts {
             ram: ram.clone(),
             bus: board.bus.clone(),
@@ -85,6 +89,8 @@ impl Machine {
             console: board.console,
             failure,
             wake,
+            remote,
+            is_paused: false,
         };
         machine.cpu.ferr = board.ferr;
         tracing::info!(target: "machine", memory = config.memory, protocol = machine.image.protocol(), "power on");
@@ -100,6 +106,28 @@ impl Machine {
     /// Screen, keyboard, mouse and power button.
     pub fn console(&self) -> Console {
         self.console.clone()
+    }
+
+    /// A handle for other threads, to this machine while it runs.
+    pub fn remote(&self) -> Remote {
+        self.remote.clone()
+    }
+
+    /// Stops guest and virtual time, or lets them go on.
+    pub fn set_paused(&mut self, paused: bool) {
+        if paused != self.is_paused {
+            self.is_paused = paused;
+            match paused {
+                true => self.bus.clock().pause(),
+                false => self.bus.clock().resume(),
+            }
+            tracing::info!(target: "machine", paused);
+        }
+    }
+
+    /// Whether it is paused.
+    pub fn is_paused(&self) -> bool {
+        self.is_paused
     }
 
     /// What stops the machine from another thread.
@@ -120,9 +148,18 @@ impl Machine {
 
     /// Runs until the guest or the host ends it. A reset is no end unless the machine was configured so.
     pub fn run(&mut self) -> Result<StopReason, Error> {
+        let reason = self.execute();
+        self.remote.end();
+        reason
+    }
+
+    fn execute(&mut self) -> Result<StopReason, Error> {
         let ticker = Ticker::start(self.bus.clone(), self.wake.clone())?;
         let reason = loop {
-            self.engine.run(&mut self.cpu);
+            match self.is_paused {
+                true => self.attention.wait(Attention::STOP, None),
+                false => self.engine.run(&mut self.cpu),
+            }
             if let Some(e) = self.engine.take_trouble() {
                 return Err(Error::Engine(e));
             }
@@ -138,6 +175,9 @@ impl Machine {
                 }
                 Some(reason) => break reason,
                 None => {}
+            }
+            while let Some(job) = self.remote.next() {
+                job(self);
             }
         };
         drop(ticker);
@@ -173,5 +213,6 @@ pub fn describe(source: ResetSource) -> &'static str {
         ResetSource::ResetControl => "the reset control register (port 0xCF9)",
         ResetSource::FastReset => "port 0x92",
         ResetSource::Acpi => "the ACPI reset register",
+        ResetSource::Button => "the reset button",
     }
 }
