@@ -89,6 +89,8 @@ enum ColdKind {
     Unlinked { slot: u32, target: i64 },
     /// The jump cache does not know the address in the register.
     Lookup { rip: Reg },
+    /// It stands there already.
+    Written,
 }
 
 /// A relative target.
@@ -136,6 +138,10 @@ pub enum FpCall {
 /// A finished block.
 pub struct Block<'a> {
     pub code: &'a [u8],
+    /// Bytes of it that are meant to run: what follows are the rare ways, which may stand elsewhere.
+    pub hot: u32,
+    /// Offsets of 32-bit fields with the distance from their end to a place on the other side.
+    pub crossings: &'a [u32],
     /// Fields that want the distance to a link slot.
     pub fixups: &'a [Fixup],
     /// What the block's cells hold, in the order of their numbers.
@@ -286,11 +292,13 @@ impl<A: HostAssembler> Baseline<A> {
             self.exit_to(target, self.done);
         }
         self.marks.push(self.v.asm.position() as u32);
-        self.write_cold();
+        let hot = self.write_cold();
         let (bytes, instructions) = ((self.at - i64::from(start)) as u32, self.done);
-        self.v.asm.finish();
+        self.v.asm.finish(hot);
         Ok(Block {
             code: self.v.asm.code(),
+            hot,
+            crossings: self.v.asm.crossings(),
             fixups: self.v.asm.fixups(),
             cells: &self.cells,
             marks: &self.marks,
@@ -621,17 +629,29 @@ impl<A: HostAssembler> Baseline<A> {
         self.v.asm.jump_cached(r, t, u, miss);
     }
 
-    fn write_cold(&mut self) {
-        // Cold paths may plan further ones (a side exit its link).
+    /// Writes the planned paths: first the sides of branches, which are as likely as what follows the branch, then what is rare. Tells
+    /// where that begins.
+    fn write_cold(&mut self) -> u32 {
+        self.write_planned(|k| matches!(k, ColdKind::Branch { .. }));
+        let hot = self.v.asm.position() as u32;
+        self.write_planned(|_| true);
+        hot
+    }
+
+    /// Writes the planned paths that `which` names. They may plan further ones (a side of a branch its link).
+    fn write_planned(&mut self, which: impl Fn(&ColdKind) -> bool) {
         let mut n = 0;
         while n < self.cold.len() {
-            let entry = self.cold[n].entry;
-            let flags = self.cold[n].flags;
-            let kind = std::mem::replace(
-                &mut self.cold[n].kind,
-                ColdKind::Leave { site: 0, reason: 0 },
-            );
+            let c = &mut self.cold[n];
             n += 1;
+            if !which(&c.kind) {
+                continue;
+            }
+            let kind = std::mem::replace(&mut c.kind, ColdKind::Written);
+            let (entry, flags) = (c.entry, c.flags);
+            if let ColdKind::Written = kind {
+                continue;
+            }
             if let ColdKind::Unlinked { slot, target } = kind {
                 let resolver = self.v.asm.position() as u32;
                 self.cells[slot as usize] = Cell::Link { resolver, target };
@@ -699,6 +719,7 @@ impl<A: HostAssembler> Baseline<A> {
                 self.v.asm.store_cpu(Size::B64, value + 8, rax);
                 self.leave(exit::UNLINKED);
             }
+            ColdKind::Written => {}
             ColdKind::Lookup { rip } => {
                 self.v.asm.store_cpu(Size::B64, offset::RIP as i32, rip);
                 self.leave(exit::LOOKUP);

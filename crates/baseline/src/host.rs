@@ -125,8 +125,10 @@ pub trait HostAssembler: Default {
     fn position(&self) -> usize;
     fn label(&mut self) -> Label;
     fn bind(&mut self, l: Label);
-    /// Resolves labels.
-    fn finish(&mut self);
+    /// Resolves labels, and notes which fields name a place on the other side of `border`.
+    fn finish(&mut self, border: u32);
+    /// The offsets of these 32-bit fields.
+    fn crossings(&self) -> &[u32];
     /// The code of a finished block.
     fn code(&self) -> &[u8];
     /// Fields for link slots.

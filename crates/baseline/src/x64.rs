@@ -39,6 +39,7 @@ pub struct X64 {
     code: Sink,
     labels: Vec<u32>,
     uses: Vec<(u32, Label)>,
+    crossings: Vec<u32>,
     fixups: Vec<Fixup>,
 }
 
@@ -174,6 +175,7 @@ impl HostAssembler for X64 {
         self.code.0.clear();
         self.labels.clear();
         self.uses.clear();
+        self.crossings.clear();
         self.fixups.clear();
     }
     fn position(&self) -> usize {
@@ -186,13 +188,19 @@ impl HostAssembler for X64 {
     fn bind(&mut self, l: Label) {
         self.labels[l.0 as usize] = self.here();
     }
-    fn finish(&mut self) {
+    fn finish(&mut self, border: u32) {
         for &(end, l) in &self.uses {
             let to = self.labels[l.0 as usize];
             debug_assert_ne!(to, u32::MAX, "a label that is used is bound");
             let end = end as usize;
             self.code.0[end - 4..end].copy_from_slice(&to.wrapping_sub(end as u32).to_le_bytes());
+            if (end as u32 <= border) != (to < border) {
+                self.crossings.push(end as u32 - 4);
+            }
         }
+    }
+    fn crossings(&self) -> &[u32] {
+        &self.crossings
     }
     fn code(&self) -> &[u8] {
         &self.code.0

@@ -2,8 +2,9 @@
 //! file, not even a memfd: perf(1) looks for names of its code only then in the map that we write.
 //!
 //! The arena is a ring of segments. A translation is placed in the hole that a dropped one left, or at the end of the segment that is open;
-//! when that is full, the next one is opened, and whoever owns what lies in it drops that first. In a segment code grows up from the
-//! start; data, the words that code jumps through and loads, grows down from the end, so that code and data never share a cache line.
+//! when that is full, the next one is opened, and whoever owns what lies in it drops that first. In a segment the code that is meant to
+//! run grows up from the start, so that it lies close together. Rare ways, and data, the words that code jumps through and loads, come
+//! from pages that are taken from the end, each of one kind: code and data never share a cache line.
 //!
 //! # Unsafe
 //! Owns both mappings. Invariant: every offset that is written lies in a [`Space`] that was handed out, hence inside the mapping; code in
@@ -23,16 +24,40 @@ pub const SEGMENTS: usize = 16;
 const LEAST: usize = 64 << 10;
 /// Code is placed in units of this.
 const CODE_UNIT: usize = 64;
+/// Rare ways are placed in units of this.
+const RARE_UNIT: usize = 32;
+/// Rare ways and data are taken from the end of a segment by this much.
+const CHUNK: usize = 4 << 10;
 /// Data is placed in units of this.
 const DATA_UNIT: usize = 16;
 /// Code sizes, in units, that holes are sorted by; larger ones stand together.
 const CLASSES: usize = 65;
 
-/// What one translation occupies: offsets and lengths of its code and data.
+/// What a translation takes, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Want {
+    pub code: usize,
+    pub rare: usize,
+    pub data: usize,
+}
+
+impl Want {
+    fn rounded(self) -> Self {
+        Self {
+            code: self.code.next_multiple_of(CODE_UNIT),
+            rare: self.rare.next_multiple_of(RARE_UNIT),
+            data: self.data.next_multiple_of(DATA_UNIT),
+        }
+    }
+}
+
+/// What one translation occupies: offsets and lengths of its code, rare ways and data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Space {
     pub code: u32,
     code_len: u32,
+    pub rare: u32,
+    rare_len: u32,
     pub data: u32,
     data_len: u32,
 }
@@ -40,16 +65,73 @@ pub struct Space {
 impl Space {
     /// Bytes in all.
     pub fn bytes(self) -> usize {
-        self.code_len as usize + self.data_len as usize
+        self.code_len as usize + self.rare_len as usize + self.data_len as usize
     }
+
+    /// Where the rare ways stand, and their length.
+    pub fn rare(self) -> (usize, usize) {
+        (self.rare as usize, self.rare_len as usize)
+    }
+
+    /// Whether `len` bytes at `offset` of the arena are code of it.
+    fn holds_code(self, offset: u32, len: usize) -> bool {
+        let end = u64::from(offset) + len as u64;
+        let inside = |at: u32, n: u32| offset >= at && end <= u64::from(at) + u64::from(n);
+        inside(self.code, self.code_len) || inside(self.rare, self.rare_len)
+    }
+}
+
+/// What is left of the chunk that was taken last.
+#[derive(Clone, Copy, Default)]
+struct Chunk {
+    at: usize,
+    end: usize,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Segment {
     /// First free byte of code.
     code: usize,
-    /// First used byte of data.
-    data: usize,
+    /// First byte taken from the end.
+    end: usize,
+    rare: Chunk,
+    data: Chunk,
+}
+
+impl Segment {
+    /// Room, all or none of it.
+    fn take(&mut self, w: Want) -> Option<Space> {
+        let mut s = *self;
+        s.code += w.code;
+        let rare = s.take_from_end(w.rare, |s| &mut s.rare)?;
+        let data = s.take_from_end(w.data, |s| &mut s.data)?;
+        if s.code > s.end {
+            return None;
+        }
+        let code = self.code;
+        *self = s;
+        Some(Space {
+            code: code as u32,
+            code_len: w.code as u32,
+            rare: rare as u32,
+            rare_len: w.rare as u32,
+            data: data as u32,
+            data_len: w.data as u32,
+        })
+    }
+
+    fn take_from_end(&mut self, bytes: usize, which: fn(&mut Self) -> &mut Chunk) -> Option<usize> {
+        let chunk = *which(self);
+        if chunk.end - chunk.at < bytes {
+            let size = bytes.next_multiple_of(CHUNK);
+            self.end = self.end.checked_sub(size)?;
+            let at = self.end;
+            *which(self) = Chunk { at, end: at + size };
+        }
+        let at = which(self).at;
+        which(self).at += bytes;
+        Some(at)
+    }
 }
 
 /// Both mappings of the memory for generated code.
@@ -110,7 +192,8 @@ impl Arena {
         let len = self.segment_len();
         self.segments[n] = Segment {
             code: n * len,
-            data: (n + 1) * len,
+            end: (n + 1) * len,
+            ..Segment::default()
         };
     }
 
@@ -145,42 +228,33 @@ impl Arena {
     }
 
     /// Whether a segment is large enough.
-    pub fn can_hold(&self, code: usize, data: usize) -> bool {
-        code.next_multiple_of(CODE_UNIT) + data.next_multiple_of(DATA_UNIT) <= self.segment_len()
+    pub fn can_hold(&self, w: Want) -> bool {
+        let w = w.rounded();
+        let most = w.rare.next_multiple_of(CHUNK) + w.data.next_multiple_of(CHUNK);
+        w.code + most <= self.segment_len()
     }
 
     /// Room for a translation; `None` if the open segment is full.
-    pub fn alloc(&mut self, code: usize, data: usize) -> Option<Space> {
-        let code = code.next_multiple_of(CODE_UNIT);
-        let data = data.next_multiple_of(DATA_UNIT);
-        let units = code / CODE_UNIT;
-        let space = if let Some(s) = self.take_hole(units, data) {
-            s
-        } else {
-            let s = &mut self.segments[self.open];
-            if s.code + code > s.data.checked_sub(data)? {
-                return None;
-            }
-            let at = s.code;
-            s.code += code;
-            s.data -= data;
-            Space {
-                code: at as u32,
-                code_len: code as u32,
-                data: s.data as u32,
-                data_len: data as u32,
-            }
+    pub fn alloc(&mut self, w: Want) -> Option<Space> {
+        let w = w.rounded();
+        let space = match self.take_hole(w) {
+            Some(s) => s,
+            None => self.segments[self.open].take(w)?,
         };
         self.used += space.bytes();
         Some(space)
     }
 
     /// A hole that fits well enough.
-    fn take_hole(&mut self, units: usize, data: usize) -> Option<Space> {
+    fn take_hole(&mut self, w: Want) -> Option<Space> {
+        let units = w.code / CODE_UNIT;
+        let fits = |s: &Space| {
+            let (rare, data) = (s.rare_len as usize, s.data_len as usize);
+            (w.rare..=w.rare + 256).contains(&rare) && (w.data..=w.data + 256).contains(&data)
+        };
         for class in units..(units + 2).min(CLASSES) {
             let holes = &mut self.holes[class];
             let from = holes.len().saturating_sub(8);
-            let fits = |s: &Space| s.data_len as usize >= data && s.data_len as usize <= data + 256;
             if let Some(n) = holes[from..].iter().position(fits) {
                 return Some(holes.swap_remove(from + n));
             }
@@ -201,26 +275,14 @@ impl Arena {
         }
     }
 
-    /// Puts code into its space.
-    pub fn write_code(&mut self, s: Space, code: &[u8]) {
-        assert!(code.len() <= s.code_len as usize && s.code as usize + code.len() <= self.len);
+    /// Puts code, or a field of it, where a space has room for it: at an offset of the arena.
+    pub fn write_code(&mut self, s: Space, at: u32, code: &[u8]) {
+        assert!(s.holds_code(at, code.len()) && at as usize + code.len() <= self.len);
         // SAFETY: just checked.
         unsafe {
             self.write
-                .add(s.code as usize)
+                .add(at as usize)
                 .copy_from_nonoverlapping(code.as_ptr(), code.len())
-        };
-    }
-
-    /// Puts a 32-bit field into code.
-    pub fn write_field(&mut self, s: Space, at: u32, value: i32) {
-        assert!(at + 4 <= s.code_len && s.code as usize + at as usize + 4 <= self.len);
-        // SAFETY: just checked.
-        unsafe {
-            self.write
-                .add((s.code + at) as usize)
-                .cast::<i32>()
-                .write_unaligned(value)
         };
     }
 
@@ -289,20 +351,47 @@ mod tests {
     #[test]
     fn released_space_is_used_again_and_segments_come_round() {
         let mut a = Arena::new(1 << 20).unwrap();
-        let s = a.alloc(100, 40).unwrap();
-        a.write_code(s, &[0xc3; 100]);
+        let want = |code, rare, data| Want { code, rare, data };
+        let s = a.alloc(want(100, 50, 40)).unwrap();
+        a.write_code(s, s.code, &[0xc3; 100]);
+        a.write_code(s, s.rare, &[0xc3; 50]);
         a.write_data(s, 8, 7u64);
         assert_eq!(a.word(s.data as usize + 8), Some(7));
         a.release(s);
         a.reuse(s);
-        assert_eq!(a.alloc(90, 33), Some(s));
+        assert_eq!(a.alloc(want(90, 33, 33)), Some(s));
         let mut opened = 0;
         while opened < 3 * SEGMENTS {
-            if a.alloc(1000, 100).is_none() {
+            if a.alloc(want(1000, 600, 100)).is_none() {
                 a.advance();
                 opened += 1;
             }
         }
-        assert!(a.can_hold(1000, 100) && !a.can_hold(LEAST, 16));
+        assert!(a.can_hold(want(1000, 600, 100)) && !a.can_hold(want(LEAST, 0, 16)));
+    }
+
+    #[test]
+    fn spaces_of_a_segment_lie_apart() {
+        let mut a = Arena::new(1 << 20).unwrap();
+        let mut taken = Vec::new();
+        for n in 0..1000 {
+            let want = Want {
+                code: 10 + n * 7 % 300,
+                rare: n * 13 % 700,
+                data: n * 5 % 90,
+            };
+            let Some(s) = a.alloc(want) else { break };
+            for (at, len) in [
+                (s.code, s.code_len),
+                (s.rare, s.rare_len),
+                (s.data, s.data_len),
+            ] {
+                taken.push((at, at + len));
+            }
+        }
+        taken.retain(|(a, b)| a < b);
+        taken.sort_unstable();
+        assert!(taken.len() > 150);
+        assert!(taken.windows(2).all(|w| w[0].1 <= w[1].0));
     }
 }

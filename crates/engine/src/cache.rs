@@ -5,7 +5,7 @@
 //! record beside the address that it leads to. What a translation occupied is free for another once every vCPU has left generated code
 //! since it was dropped: see [`Cache::collect`].
 
-use crate::arena::{Arena, Space};
+use crate::arena::{Arena, Space, Want};
 use crate::enter::HelperCall;
 use arch::{GuestPhys, Mode, PAGE_SIZE};
 use baseline::block::{Block, Cell};
@@ -61,6 +61,7 @@ struct Translation {
     key: Key,
     space: Space,
     known: Known,
+    /// Without the rare ways.
     host_bytes: u32,
     /// Guest bytes.
     bytes: u16,
@@ -183,21 +184,44 @@ impl Cache {
         rest: Option<u64>,
         jumps: &mut [JumpEntry],
     ) -> Option<u32> {
-        let data = CELL * block.cells.len() + block.cells.iter().map(payload).sum::<usize>();
-        if !self.arena.can_hold(block.code.len(), data) {
+        let (hot, rare) = block.code.split_at(block.hot as usize);
+        let want = Want {
+            code: hot.len(),
+            rare: rare.len(),
+            data: CELL * block.cells.len() + block.cells.iter().map(payload).sum::<usize>(),
+        };
+        if !self.arena.can_hold(want) {
             return None;
         }
         let space = loop {
-            match self.arena.alloc(block.code.len(), data) {
+            match self.arena.alloc(want) {
                 Some(s) => break s,
                 None => self.evict(jumps),
             }
         };
-        self.arena.write_code(space, block.code);
+        self.arena.write_code(space, space.code, hot);
+        self.arena.write_code(space, space.rare, rare);
         for f in block.fixups {
             let cell = i64::from(space.data) + (CELL * f.slot as usize) as i64;
-            let field = i64::from(space.code) + i64::from(f.at) + 4;
-            self.arena.write_field(space, f.at, (cell - field) as i32);
+            let at = place(space, block, f.at);
+            let field = (cell - i64::from(at) - 4) as i32;
+            self.arena.write_code(space, at, &field.to_le_bytes());
+        }
+        // How much farther the rare ways are than where they were written.
+        let moved = space.rare.wrapping_sub(space.code + block.hot);
+        for &at in block.crossings {
+            let from = at as usize;
+            let Some(field) = block.code.get(from..from + 4) else {
+                continue;
+            };
+            let distance = u32::from_le_bytes([field[0], field[1], field[2], field[3]]);
+            let distance = if at < block.hot {
+                distance.wrapping_add(moved)
+            } else {
+                distance.wrapping_sub(moved)
+            };
+            let at = place(space, block, at);
+            self.arena.write_code(space, at, &distance.to_le_bytes());
         }
         let head = self.buckets[key.bucket()];
         let frame = self.frames.entry(key.addr.frame()).or_insert(NONE);
@@ -205,7 +229,7 @@ impl Cache {
             key,
             space,
             known: Known::Nowhere,
-            host_bytes: block.code.len() as u32,
+            host_bytes: block.hot,
             bytes: block.bytes as u16,
             live: true,
             links: NONE,
@@ -242,7 +266,7 @@ impl Cache {
             let here = self.arena.address(space.data as usize + free);
             let value = match *c {
                 Cell::Link { resolver, .. } => {
-                    let resolver = space.code + resolver;
+                    let resolver = place(space, block, resolver);
                     let link = Link {
                         cell: space.data + cell as u32,
                         resolver,
@@ -482,12 +506,26 @@ impl Cache {
         self.arena.advance();
     }
 
-    /// The live translations: guest address, host address, host bytes, guest bytes.
+    /// The rare ways of a translation: host address and bytes.
+    pub fn rare(&self, id: u32) -> (u64, Vec<u8>) {
+        let (at, len) = self.translations[id as usize].space.rare();
+        (self.arena.address(at), self.arena.bytes(at, len))
+    }
+
+    /// The live translations: guest address, host address, host bytes without rare ways, guest bytes.
     pub fn live(&self) -> impl Iterator<Item = (Key, u64, usize, u32)> {
         self.translations.iter().filter(|t| t.live).map(|t| {
             let entry = self.arena.address(t.space.code as usize);
             (t.key, entry, t.host_bytes as usize, t.bytes.into())
         })
+    }
+}
+
+/// Where in the arena the byte at `offset` of a block's code stands.
+fn place(s: Space, block: &Block<'_>, offset: u32) -> u32 {
+    match offset.checked_sub(block.hot) {
+        Some(rare) => s.rare + rare,
+        None => s.code + offset,
     }
 }
 
@@ -537,6 +575,8 @@ mod tests {
             };
             let block = Block {
                 code: &[0xc3; 300],
+                hot: 80,
+                crossings: &[],
                 fixups: &[],
                 cells: &vec![cell; links],
                 marks: &[],
@@ -561,7 +601,7 @@ mod tests {
         }
 
         fn resolver(&self, id: u32) -> u64 {
-            self.cache.entry(id) + 100
+            self.cache.rare(id).0 + 20
         }
     }
 

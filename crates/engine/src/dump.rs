@@ -36,6 +36,8 @@ pub struct Listing<'a> {
     pub host: &'a [u8],
     /// The address of the host code.
     pub at: u64,
+    /// The rare ways: address and code.
+    pub rare: (u64, &'a [u8]),
     /// Where the code of each guest instruction starts in it.
     pub marks: &'a [u32],
 }
@@ -60,26 +62,42 @@ impl Listing<'_> {
             self.guest.iter().for_each(|g| put(g, ""));
             return out;
         }
-        let mode = Mode::new(Size::B64, 0, 0);
         let (mut at, mut next) = (0usize, 0usize);
         while at < self.host.len() {
             let mut labels = Vec::new();
             while self.marks.get(next).is_some_and(|&m| m as usize <= at) {
-                labels.push(self.guest.get(next).map_or("rare ways", String::as_str));
+                labels.push(self.guest.get(next).map_or("ways out", String::as_str));
                 next += 1;
             }
             // An instruction without host code of its own stands on a line of its own.
             let last = labels.pop().unwrap_or("");
             labels.iter().for_each(|l| put(l, ""));
-            let address = self.at.wrapping_add(at as u64);
-            let rest = &self.host[at..];
-            let (len, text) = decode::disassemble_any(rest, mode, address);
-            let len = len.clamp(1, rest.len());
-            put(last, &format!("{address:x}  {text}"));
+            let (text, len) = one(self.host, self.at, at);
+            put(last, &text);
+            at += len;
+        }
+        // What has no host code at all.
+        for g in self.guest.iter().skip(next) {
+            put(g, "");
+        }
+        let (start, rare) = self.rare;
+        let (mut at, mut title) = (0, "rare ways");
+        while at < rare.len() {
+            let (text, len) = one(rare, start, at);
+            put(std::mem::take(&mut title), &text);
             at += len;
         }
         out
     }
+}
+
+/// The host instruction `at` bytes into `code`, which stands at `start`, and its length.
+fn one(code: &[u8], start: u64, at: usize) -> (String, usize) {
+    let address = start.wrapping_add(at as u64);
+    let rest = &code[at..];
+    let (len, text) = decode::disassemble_any(rest, Mode::new(Size::B64, 0, 0), address);
+    let len = len.clamp(1, rest.len());
+    (format!("{address:x}  {text}"), len)
 }
 
 /// The instructions at `rip`, one a line: address, bytes, text.
@@ -141,8 +159,9 @@ mod tests {
         let listing = Listing {
             title: "block".into(),
             guest: vec!["1000  40 inc eax".into(), "1001  90 nop".into()],
-            host: b"\x89\xc8\xc3",
+            host: b"\x89\xc8",
             at: 0x7000,
+            rare: (0x9000, b"\xc3"),
             marks: &[0, 2, 2],
         };
         let space = " ".repeat(GUEST - 16);
@@ -151,7 +170,7 @@ mod tests {
         assert_eq!(
             listing.text(&dump),
             format!(
-                "block\n  1000  40 inc eax{space} | 7000  mov eax,ecx\n  1001  90 nop{wide} |\n  rare ways{rare} | 7002  ret\n"
+                "block\n  1000  40 inc eax{space} | 7000  mov eax,ecx\n  1001  90 nop{wide} |\n  rare ways{rare} | 9000  ret\n"
             )
         );
     }

@@ -321,7 +321,7 @@ impl Engine {
                     if verify || self.shows.any() {
                         // Sabotage is not for show.
                         let insns = &cpu.decoded(block)[..b.instructions as usize];
-                        made = Some((insns.to_vec(), b.code.len(), b.marks.to_vec(), b.rounds));
+                        made = Some((insns.to_vec(), b.hot as usize, b.marks.to_vec(), b.rounds));
                     }
                     break;
                 }
@@ -342,6 +342,7 @@ impl Engine {
                 insns: &insns,
                 host: self.cache.arena.bytes(at, len),
                 entry,
+                rare: self.cache.rare(id),
                 marks,
                 rounds,
             };

@@ -26,6 +26,8 @@ pub(crate) struct Translated<'a> {
     /// The host code, and its address.
     pub host: Vec<u8>,
     pub entry: u64,
+    /// The rare ways: address and bytes.
+    pub rare: (u64, Vec<u8>),
     pub marks: Vec<u32>,
     /// It goes on at its start by itself.
     pub rounds: bool,
@@ -85,6 +87,7 @@ impl Engine {
                 None => format!("guest {:#x}", t.linear),
             };
             map.add(t.entry, t.host.len(), &name)?;
+            map.add(t.rare.0, t.rare.1.len(), &format!("{name} (rare)"))?;
         }
         let bytes = t.insns.iter().map(|i| u64::from(i.len)).sum();
         if let (Some(d), Some(to)) = (&self.options.dump, &mut self.shows.dump)
@@ -93,18 +96,21 @@ impl Engine {
             let guest = dump::guest(cpu, cpu.mode, cpu.rip, t.insns);
             let listing = Listing {
                 title: format!(
-                    "block {:#x}{}, guest-physical {:#x}, mode {:#x}: {} instructions, {bytes} bytes; host {:#x}, {} bytes",
+                    "block {:#x}{}, guest-physical {:#x}, mode {:#x}: {} instructions, {bytes} bytes; host {:#x}, {} bytes, rare ways {:#x}, {} bytes",
                     t.linear,
                     symbol.map(|s| format!(" {s}")).unwrap_or_default(),
                     t.addr,
                     cpu.mode.0,
                     t.insns.len(),
                     t.entry,
-                    t.host.len()
+                    t.host.len(),
+                    t.rare.0,
+                    t.rare.1.len()
                 ),
                 guest,
                 host: &t.host,
                 at: t.entry,
+                rare: (t.rare.0, &t.rare.1),
                 marks: &t.marks,
             };
             to.write_all(listing.text(d).as_bytes())
