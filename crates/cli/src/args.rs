@@ -13,7 +13,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Boot a kernel in a new PC
+    /// Boot a new PC: by its firmware, or straight into a kernel
     Run(Box<Run>),
     Disk(crate::disk::Disk),
 }
@@ -31,6 +31,9 @@ Examples:
     ferry run --cpu pentium --memory 64M --kernel bzImage --serial unix:/tmp/pc.sock
     socat -,rawer unix-connect:/tmp/pc.sock
 
+  Start a PC as it comes, by SeaBIOS, and see what the firmware does:
+    ferry run --debugcon 0x402=bios.log
+
   See which interrupts a small kernel takes:
     ferry run --kernel kernel.elf --debug-exit --trace exception,interrupt
 
@@ -41,7 +44,7 @@ Exit status:
   (v << 1) | 1  the guest wrote v to port 0xF4 under --debug-exit
   130, 143      SIGINT, SIGTERM (128 + the signal)";
 
-/// Boot a kernel in a new PC.
+/// Boot a new PC: by its firmware, or straight into a kernel.
 ///
 /// The serial line COM1 is the guest's console: give Linux `--append console=ttyS0`.
 #[derive(Debug, Args)]
@@ -50,7 +53,10 @@ pub struct Run {
     /// Kernel to boot, recognised by content: Linux bzImage (64-bit or 32-bit), ELF with a PVH note (vmlinux), multiboot 1 (ELF or
     /// flat)
     #[arg(long, value_name = "FILE")]
-    pub kernel: PathBuf,
+    pub kernel: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub firmware: crate::firmware::Options,
 
     /// Initial RAM disk for Linux, or the module of a multiboot kernel
     #[arg(long, value_name = "FILE")]

@@ -66,7 +66,7 @@ pub enum Request {
 }
 
 impl Request {
-    pub fn new(run: Run) -> Result<Self, Refusal> {
+    pub fn new(run: Run) -> anyhow::Result<Self> {
         if run.cpu == "help" {
             return Ok(Self::Show(cpu_models().join("\n")));
         }
@@ -84,12 +84,18 @@ impl Request {
         let jit = jit(&run, engine)?;
         let displays = screen::parse(&run.display)?;
         let drives = crate::drives::drives(&run.disk, &run.cdrom, &run.floppy)?;
+        if run.initrd.is_some() && run.kernel.is_none() {
+            let reason = "no kernel takes it; accepted with --kernel";
+            return Err(refuse("--initrd", reason).into());
+        }
         let machine = machine::Config {
             drives,
             memory: memory(&run.memory)?,
             cpu: cpu(&run.cpu)?,
             engine,
             jit,
+            firmware: run.firmware.firmware(run.kernel.as_deref())?,
+            debug_ports: run.firmware.debug_ports()?,
             kernel: run.kernel,
             initrd: run.initrd,
             command_line: run.append,
@@ -115,7 +121,7 @@ impl Request {
 }
 
 /// "a, b and c".
-fn enumerate(names: &[&str]) -> String {
+pub fn enumerate(names: &[&str]) -> String {
     match names {
         [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
         _ => names.concat(),

@@ -5,6 +5,7 @@ mod config;
 mod disk;
 mod drives;
 mod escape;
+mod firmware;
 mod screen;
 mod serial;
 mod signals;

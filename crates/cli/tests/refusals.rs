@@ -25,7 +25,28 @@ fn wrong_invocations_are_refused_by_name() {
     let long = "x".repeat(70_000);
 
     let cases: &[(&[&str], &[&str])] = &[
-        (&[], &["--kernel <FILE>"]),
+        (&["--initrd", &k], &["--initrd", "accepted with --kernel"]),
+        (
+            &["--firmware", "coreboot"],
+            &["--firmware", "no firmware 'coreboot'", "seabios and ovmf"],
+        ),
+        (
+            &["--firmware", "/dev/null"],
+            &["firmware image /dev/null", "0 bytes", "multiples of 4096"],
+        ),
+        (&["--firmware", "/"], &["the firmware / is a directory"]),
+        (
+            &["--firmware", "seabios", "--fw-cfg", "x"],
+            &["--fw-cfg", "NAME=FILE"],
+        ),
+        (
+            &["--kernel", "x", "--debugcon", "0x60=x"],
+            &["--debugcon", "port 0x60 cannot be", "0x402=bios.log"],
+        ),
+        (
+            &["--kernel", "x", "--pflash-vars", "x"],
+            &["--pflash-vars", "accepted with --firmware"],
+        ),
         (&["--kernel", &k, "--bogus"], &["--bogus"]),
         (
             &["--kernel", &missing],

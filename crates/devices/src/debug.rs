@@ -37,6 +37,7 @@ impl Device for DebugExit {
 
 /// Bytes written go to the sink; a read tells that the port is there.
 pub struct DebugConsole {
+    name: String,
     sink: ByteSink,
 }
 
@@ -44,14 +45,16 @@ pub struct DebugConsole {
 const PRESENT: u32 = 0xe9;
 
 impl DebugConsole {
-    pub fn new(sink: ByteSink) -> Self {
-        Self { sink }
+    /// The console at `port`, which its name tells.
+    pub fn new(port: u16, sink: ByteSink) -> Self {
+        let name = format!("debugcon-{port:x}");
+        Self { name, sink }
     }
 }
 
 impl Device for DebugConsole {
     fn name(&self) -> &str {
-        "debugcon"
+        &self.name
     }
     fn port_read(&mut self, _: usize, _: u16, _: AccessSize) -> u32 {
         PRESENT
@@ -61,7 +64,7 @@ impl Device for DebugConsole {
     }
     fn reset(&mut self) {}
     fn save(&self) -> Result<Section, Error> {
-        let Self { sink: _ } = self;
+        let Self { name: _, sink: _ } = self;
         Section::new(self.name(), 1, &())
     }
     fn restore(&mut self, section: &Section) -> Result<(), Error> {
@@ -81,7 +84,7 @@ mod tests {
         e.port_write(0, 0, AccessSize::Dword, 0x10);
         assert_eq!(stop.take(), Some(StopReason::DebugExit(0x10)));
         let (tx, rx) = mpsc::channel();
-        let mut c = DebugConsole::new(Box::new(move |b| tx.send(b.to_vec()).unwrap()));
+        let mut c = DebugConsole::new(0xe9, Box::new(move |b| tx.send(b.to_vec()).unwrap()));
         assert_eq!(c.port_read(0, 0, AccessSize::Byte), 0xe9);
         c.port_write(0, 0, AccessSize::Byte, 0x41);
         assert_eq!(rx.recv().unwrap(), [0x41]);

@@ -24,6 +24,10 @@
 //! | [`virtio::VirtioPci`] | any PCI function | its pin, MSI-X |
 //! | [`DebugExit`] | 0: 0xF4-0xF7 | |
 //! | [`DebugConsole`] | 0: 0xE9 | |
+//! | [`FwCfg`] | 0: 0x510-0x51B | |
+//! | [`RomAlias`] | 0: MMIO 0xE0000-0xFFFFF | |
+//! | [`Flash`] | 0: MMIO, its part of the bank that ends at 4 GiB | |
+//! | [`TestDevice`] | 0: 0xE0-0xE3, 1: 0x2000-0x2017, 2: 0xE4, 3: MMIO 0xFF00_0000, 64 KiB | any, by 0x2000 |
 //! | [`AcpiPm`] | 0: PM block, 16 ports (0x600), 1: GPE0 block, 4 ports (0x620), 2: 0xB2-0xB3, 3: reset register, 1 port (0x630) | SCI 9, level |
 //! | [`Uart16550`] | 0: 0x3F8-0x3FF, 0x2F8-0x2FF, 0x3E8-0x3EF, 0x2E8-0x2EF | 4, 3, 4, 3 |
 //! | [`Vga`] | 0: linear frame buffer (BAR 0), 2: registers (BAR 2), 8: 0x3B0-0x3DF, 9: 0x1CE-0x1D0, 10: MMIO 0xA0000-0xBFFFF | |
@@ -39,7 +43,9 @@ pub mod acpi_pm;
 mod ata;
 mod bytes;
 pub mod debug;
+pub mod flash;
 pub mod floppy;
+pub mod fw_cfg;
 pub mod hpet;
 pub mod i8042;
 pub mod i8237;
@@ -55,6 +61,8 @@ pub mod pci;
 pub mod reset;
 #[cfg(test)]
 mod rig;
+pub mod rom;
+pub mod testdev;
 #[cfg(test)]
 mod testing;
 pub mod uart16550;
@@ -63,7 +71,9 @@ pub mod virtio;
 
 pub use acpi_pm::AcpiPm;
 pub use debug::{DebugConsole, DebugExit};
+pub use flash::Flash;
 pub use floppy::Floppy;
+pub use fw_cfg::FwCfg;
 pub use hpet::{Hpet, HpetWires};
 pub use i8042::I8042;
 pub use i8237::{I8237, IsaDma};
@@ -77,6 +87,8 @@ pub use mc146818::Mc146818;
 pub use numeric_error::NumericError;
 pub use pci::{PciBus, PciConfig, PciFunction};
 pub use reset::{A20Gate, SystemControlA};
+pub use rom::RomAlias;
+pub use testdev::TestDevice;
 pub use uart16550::{Uart16550, UartInput};
 pub use vga::Vga;
 

@@ -32,18 +32,34 @@ const HPET_BLOCK: u32 = 0x8086_a201;
 /// Smallest period of an HPET timer in ticks that loses no interrupts.
 const HPET_MIN_TICK: u16 = 0x80;
 
-/// Collects tables and tells where each will stand.
+/// Collects tables and tells where each will stand; notes what depends on that.
+#[derive(Default)]
 struct Block {
+    base: u32,
     bytes: Vec<u8>,
+    /// Offset and bytes of each address in the tables.
+    pointers: Vec<(u32, u8)>,
+    /// Start and length of each table with a checksum at offset 9.
+    sums: Vec<(u32, u32)>,
 }
 
 impl Block {
     fn add(&mut self, align: usize, table: &[u8]) -> u32 {
         self.bytes
             .resize(self.bytes.len().next_multiple_of(align), 0);
-        let at = layout::ACPI_TABLES.0 as usize + self.bytes.len();
+        let at = self.bytes.len() as u32;
         self.bytes.extend(table);
-        at as u32
+        self.base + at
+    }
+
+    /// Adds a table whose addresses at `pointers` (offset, bytes) are inside this block.
+    fn add_linked(&mut self, table: &[u8], pointers: impl IntoIterator<Item = (u32, u8)>) -> u32 {
+        let address = self.add(16, table);
+        let at = address - self.base;
+        self.pointers
+            .extend(pointers.into_iter().map(|(o, n)| (at + o, n)));
+        self.sums.push((at, table.len() as u32));
+        address
     }
 }
 
@@ -53,15 +69,13 @@ fn bytes(table: &dyn Aml) -> Vec<u8> {
     sink
 }
 
-/// All tables of a machine with `cpus` processors and `memory` bytes of RAM, the root pointer first.
-pub fn tables(cpus: u8, memory: u64) -> Vec<u8> {
-    const RSDP_SIZE: usize = 36;
-    let mut block = Block {
-        bytes: vec![0; RSDP_SIZE],
-    };
+/// Adds all tables but the root pointer; tells where RSDT and XSDT are.
+fn build(block: &mut Block, cpus: u8, memory: u64) -> (u32, u32) {
+    /// FIRMWARE_CTRL, DSDT and X_DSDT of the FADT (table 5.9).
+    const FADT_POINTERS: [(u32, u8); 3] = [(36, 4), (40, 4), (140, 8)];
     let facs = block.add(64, &facs());
     let dsdt = block.add(16, dsdt::table(cpus, memory).as_slice());
-    let fadt = block.add(16, &bytes(&fadt_table(dsdt, facs)));
+    let fadt = block.add_linked(&bytes(&fadt_table(dsdt, facs)), FADT_POINTERS);
     let madt = block.add(16, madt(cpus).as_slice());
     let hpet = block.add(16, hpet().as_slice());
     let listed = [fadt, madt, hpet];
@@ -72,10 +86,102 @@ pub fn tables(cpus: u8, memory: u64) -> Vec<u8> {
         rsdt.append_slice(&at.to_le_bytes());
         xsdt.append_slice(&u64::from(at).to_le_bytes());
     }
-    let rsdt = block.add(16, rsdt.as_slice());
-    let xsdt = block.add(16, xsdt.as_slice());
+    let entries = 0..listed.len() as u32;
+    let rsdt = block.add_linked(rsdt.as_slice(), entries.clone().map(|n| (36 + 4 * n, 4)));
+    let xsdt = block.add_linked(xsdt.as_slice(), entries.map(|n| (36 + 8 * n, 8)));
+    (rsdt, xsdt)
+}
+
+/// All tables of a machine with `cpus` processors and `memory` bytes of RAM, the root pointer first, for [`layout::ACPI_TABLES`].
+pub fn tables(cpus: u8, memory: u64) -> Vec<u8> {
+    const RSDP_SIZE: usize = 36;
+    let mut block = Block {
+        base: layout::ACPI_TABLES.0 as u32,
+        bytes: vec![0; RSDP_SIZE],
+        ..Block::default()
+    };
+    let (rsdt, xsdt) = build(&mut block, cpus, memory);
     block.bytes[..RSDP_SIZE].copy_from_slice(&root_pointer(rsdt, xsdt));
     block.bytes
+}
+
+/// The name of the root pointer's file for firmware.
+pub(crate) const RSDP_FILE: &str = "etc/acpi/rsdp";
+/// The name of the tables' file.
+pub(crate) const TABLES_FILE: &str = "etc/acpi/tables";
+
+/// The tables for firmware to place: addresses in them count from the start of the tables' file.
+pub(crate) struct Linked {
+    pub rsdp: Vec<u8>,
+    pub tables: Vec<u8>,
+    /// What the firmware has to do (QEMU's `hw/acpi/bios-linker-loader.c` describes the commands: 128 bytes each).
+    pub loader: Vec<u8>,
+}
+
+/// Writes the loader's script.
+#[derive(Default)]
+struct Script(Vec<u8>);
+
+impl Script {
+    const COMMAND: usize = 128;
+    const NAME: usize = 56;
+
+    fn command(&mut self, kind: u32, names: &[&str], numbers: &[&[u8]]) {
+        let start = self.0.len();
+        self.0.extend(kind.to_le_bytes());
+        for name in names {
+            let field = self.0.len() + Self::NAME;
+            self.0.extend(name.bytes());
+            self.0.resize(field, 0);
+        }
+        for n in numbers {
+            self.0.extend(*n);
+        }
+        self.0.resize(start + Self::COMMAND, 0);
+    }
+
+    fn allocate(&mut self, file: &str, align: u32, zone: u8) {
+        self.command(1, &[file], &[&align.to_le_bytes(), &[zone]]);
+    }
+    fn pointer(&mut self, inside: &str, to: &str, offset: u32, size: u8) {
+        self.command(2, &[inside, to], &[&offset.to_le_bytes(), &[size]]);
+    }
+    fn checksum(&mut self, file: &str, at: u32, start: u32, length: u32) {
+        let numbers = [at, start, length].map(u32::to_le_bytes);
+        self.command(3, &[file], &[&numbers[0], &numbers[1], &numbers[2]]);
+    }
+}
+
+/// All tables for firmware.
+pub(crate) fn linked(cpus: u8, memory: u64) -> Linked {
+    const HIGH: u8 = 1;
+    const F_SEGMENT: u8 = 2;
+    let mut block = Block::default();
+    let (rsdt, xsdt) = build(&mut block, cpus, memory);
+    let mut s = Script::default();
+    s.allocate(RSDP_FILE, 16, F_SEGMENT);
+    s.allocate(TABLES_FILE, 64, HIGH);
+    for &(offset, size) in &block.pointers {
+        s.pointer(TABLES_FILE, TABLES_FILE, offset, size);
+    }
+    for &(start, length) in &block.sums {
+        // The sum of a table is computed over what its checksum's place holds.
+        if let Some(sum) = block.bytes.get_mut(start as usize + 9) {
+            *sum = 0;
+        }
+        s.checksum(TABLES_FILE, start + 9, start, length);
+    }
+    let mut rsdp = root_pointer(rsdt, xsdt);
+    (rsdp[8], rsdp[32]) = (0, 0);
+    s.pointer(RSDP_FILE, TABLES_FILE, 16, 4);
+    s.pointer(RSDP_FILE, TABLES_FILE, 24, 8);
+    s.checksum(RSDP_FILE, 8, 0, 20);
+    s.checksum(RSDP_FILE, 32, 0, 36);
+    Linked {
+        rsdp: rsdp.to_vec(),
+        tables: block.bytes,
+        loader: s.0,
+    }
 }
 
 fn table(signature: [u8; 4], revision: u8) -> Sdt {

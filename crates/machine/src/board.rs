@@ -2,8 +2,11 @@
 
 use crate::console::{self, Console};
 use crate::drives::Drives;
+use crate::firmware::{self, Images};
+use crate::image::BootImage;
 use crate::serial::SerialInput;
 use crate::{Config, DebugExit, Error, Vga, layout};
+use arch::GuestPhys;
 use bus::{AccessSize, Alarm, Attention, Bus, Clock, IrqLine, LocalApic, StopRequest};
 use devices::hpet::HpetWires;
 use devices::mc146818::MemorySize;
@@ -12,8 +15,8 @@ use devices::reset::{A20Gate, SystemControlA};
 use devices::uart16550::ByteSink;
 use devices::virtio::{Rng, VirtioPci};
 use devices::{
-    AcpiPm, ApicBus, Hpet, I8042, I8237, I8254, I8259, IoApic, IrqRouter, Mc146818, NumericError,
-    PciBus, PciConfig, Uart16550, acpi_pm,
+    AcpiPm, ApicBus, DebugConsole, Flash, FwCfg, Hpet, I8042, I8237, I8254, I8259, IoApic,
+    IrqRouter, Mc146818, NumericError, PciBus, PciConfig, RomAlias, TestDevice, Uart16550, acpi_pm,
 };
 use memory::Ram;
 use std::ops::RangeInclusive;
@@ -87,6 +90,60 @@ impl Builder {
         Ok((keyboard, dma))
     }
 
+    /// Flash chips with firmware: below 4 GiB, and its end below 1 MiB as well.
+    fn firmware(&mut self, ram: &Arc<Ram>, images: &Images, bank: usize) -> Result<(), Error> {
+        let (size, start, variables) = (images.size(), images.start(), images.variables);
+        ram.write_bank(bank, 0, &images.bytes);
+        ram.place(bank, Some(GuestPhys(start)));
+        let code = Flash::new(
+            "flash0",
+            ram.clone(),
+            bank,
+            variables,
+            size - variables,
+            None,
+        );
+        self.mmio(code, start + variables..=start + (size - 1))?;
+        if variables > 0 {
+            let file = images.sink()?;
+            let store = Flash::new("flash1", ram.clone(), bank, 0, variables, file);
+            self.mmio(store, start..=start + variables - 1)?;
+        }
+        let shown = images.alias();
+        let alias = RomAlias::new(ram.clone(), bank, size - shown);
+        self.mmio(
+            alias,
+            layout::FIRMWARE_END - shown..=layout::FIRMWARE_END - 1,
+        )
+    }
+
+    /// What people who write kernels and emulators ask for.
+    fn debug(&mut self, config: &Config, irqs: &IrqRouter) -> Result<(), Error> {
+        for (port, path) in &config.debug_ports.consoles {
+            let mut file = std::fs::File::create(path).map_err(|source| Error::Create {
+                role: "debug console's file",
+                path: path.clone(),
+                source,
+            })?;
+            let path = path.clone();
+            let sink: ByteSink = Box::new(move |bytes| {
+                if let Err(e) = std::io::Write::write_all(&mut file, bytes) {
+                    tracing::error!(target: "machine", path = %path.display(), error = %e, "cannot write debug output");
+                }
+            });
+            self.ports(DebugConsole::new(*port, sink), &[*port..=*port])?;
+        }
+        if config.debug_ports.test_device {
+            let lines = (0..IoApic::PINS as u8).map(|n| irqs.gsi(n)).collect();
+            let index = self.ports(TestDevice::new(lines), &layout::TEST_PORTS)?;
+            let memory = layout::TEST_MEMORY;
+            let last = memory + devices::testdev::MMIO_SIZE - 1;
+            let region = devices::testdev::REGION_MMIO;
+            self.bus.map_mmio(index, region, memory..=last)?;
+        }
+        Ok(())
+    }
+
     /// PCI bus 0 with its bridges; `pm` is the index of the power management block.
     fn pci(
         &mut self,
@@ -137,12 +194,12 @@ impl Board {
     /// All chips of a PC.
     pub(crate) fn new(
         config: &Config,
+        image: &BootImage,
         clock: Arc<Clock>,
         ram: &Arc<Ram>,
         attention: &Arc<Attention>,
         stop: &StopRequest,
         serial: ByteSink,
-        video_bios: Option<&[u8]>,
     ) -> Result<Self, Error> {
         let mut b = Builder {
             bus: Bus::new(clock.clone()),
@@ -185,7 +242,7 @@ impl Board {
         )?;
         let uart = Uart16550::new("uart0", clock.clone(), b.alarm(), irqs.isa(4), serial);
         let input = uart.input();
-        b.ports(uart, &[0x3f8..=0x3ff])?;
+        b.ports(uart, &[layout::COM1..=layout::COM1 + 7])?;
         let drives = Drives::open(&config.drives)?;
         let floppies = drives.floppy_types();
         let (keyboard, dma) = b.legacy(config, clock.clone(), &irqs, stop, floppies)?;
@@ -199,13 +256,21 @@ impl Board {
                 ram,
                 layout::VIDEO_BANK,
                 clock,
-                video_bios,
+                image.video_bios(),
             )?),
         };
         drives.ide(&mut b.bus, &pci, &irqs)?;
         let mut next_device = layout::pci::FIRST_FREE;
         drives.virtio(&mut b.bus, &pci, &mut next_device);
         b.rng(&pci, &mut next_device);
+        if let Some(images) = image.firmware() {
+            let bank = usize::from(config.vga == Vga::Present);
+            b.firmware(ram, images, bank)?;
+        }
+        let items = firmware::items(config, image.firmware(), image.offered_kernel());
+        let port = layout::FW_CFG;
+        b.ports(FwCfg::new(items, ram.clone()), &[port..=port + 11])?;
+        b.debug(config, &irqs)?;
         let errors = NumericError::new(irqs.isa(13));
         let ferr = errors.ferr();
         b.ports(errors, &[0xf0..=0xf0])?;

@@ -1,6 +1,7 @@
 //! What a machine is built of.
 
 use crate::engine::EngineKind;
+use crate::firmware::Firmware;
 use std::path::PathBuf;
 
 /// What the guest's reset does.
@@ -27,6 +28,15 @@ pub enum Vga {
     Present,
 }
 
+/// Ports for people who write kernels and emulators.
+#[derive(Clone, Debug, Default)]
+pub struct DebugPorts {
+    /// Ports whose bytes go to files: 0xE9, 0x402.
+    pub consoles: Vec<(u16, PathBuf)>,
+    /// QEMU's pc-testdev.
+    pub test_device: bool,
+}
+
 /// A machine to be built.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -36,7 +46,8 @@ pub struct Config {
     pub engine: EngineKind,
     /// How the translator works, where it is the engine.
     pub jit: ::engine::Options,
-    pub kernel: PathBuf,
+    /// Loaded directly, or by the firmware if there is some.
+    pub kernel: Option<PathBuf>,
     pub initrd: Option<PathBuf>,
     pub command_line: String,
     pub on_reset: OnReset,
@@ -45,6 +56,8 @@ pub struct Config {
     /// The display adapter's BIOS.
     pub video_bios: Option<PathBuf>,
     pub drives: Vec<crate::drives::Drive>,
+    pub debug_ports: DebugPorts,
+    pub firmware: Firmware,
 }
 
 /// The names of the processor models.

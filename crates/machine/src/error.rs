@@ -36,6 +36,24 @@ pub enum Error {
         path: PathBuf,
         source: loader::Error,
     },
+    #[error("neither a kernel nor firmware is named; accepted is one of them, or both")]
+    NothingToStart,
+    #[error(
+        "{missing} is not here, so there is no firmware '{name}'; install the Debian package {package}, or name an image file"
+    )]
+    NoFirmware {
+        name: &'static str,
+        package: &'static str,
+        missing: &'static str,
+    },
+    #[error("the firmware image {} has {bytes} bytes; accepted are multiples of 4096 up to 16 MiB, variables included", path.display())]
+    FirmwareSize { path: PathBuf, bytes: u64 },
+    #[error("cannot write the {role} {} (accepted is the path of a file that can be written)", path.display())]
+    Create {
+        role: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error("cannot have {} MiB of guest memory (ask for less with --memory)", bytes >> 20)]
     Memory { bytes: u64, source: memory::Error },
     #[error("the board is wired wrong")]
@@ -70,6 +88,10 @@ impl Error {
             | Self::Directory { .. }
             | Self::TooLarge { .. }
             | Self::EmptyInitrd { .. }
+            | Self::NothingToStart
+            | Self::NoFirmware { .. }
+            | Self::FirmwareSize { .. }
+            | Self::Create { .. }
             | Self::Kernel { .. }
             | Self::Memory { .. }
             | Self::Engine(::engine::Error::Write { .. }) => Blame::Arguments,

@@ -1,5 +1,6 @@
 //! The files that a machine boots, read and checked before anything else exists; from them the guest's memory at power-on.
 
+use crate::firmware::{self, Images};
 use crate::loader::{CODE_SELECTOR, DATA_SELECTOR, GDT_LIMIT, TASK_SELECTOR};
 use crate::loader::{Entry, Kernel, Request};
 use crate::memory_map::MemoryMap;
@@ -20,20 +21,36 @@ const VIDEO_BIOS_LIMIT: u64 = 128 << 10;
 /// What is loaded at every reset.
 #[derive(Debug)]
 pub struct BootImage {
+    kind: Kind,
+    /// The display adapter's BIOS.
+    video_bios: Option<Vec<u8>>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Kernel(Box<Direct>),
+    /// The firmware's images, and a kernel for it to start.
+    Firmware(Images, Option<firmware::Kernel>),
+}
+
+/// A kernel that is loaded directly.
+#[derive(Debug)]
+struct Direct {
     path: PathBuf,
     kernel: Kernel,
     file: Vec<u8>,
     initrd: Option<Vec<u8>>,
     command_line: String,
     map: MemoryMap,
-    video_bios: Option<Vec<u8>>,
 }
 
 impl BootImage {
     /// Reads the files that `config` names and makes sure that the kernel can be started in its memory.
     pub fn read(config: &Config) -> Result<Self, Error> {
-        let path = config.kernel.clone();
-        let file = read("kernel", &path, KERNEL_LIMIT)?;
+        let kernel = match &config.kernel {
+            Some(path) => Some((path.clone(), read("kernel", path, KERNEL_LIMIT)?)),
+            None => None,
+        };
         let initrd = match &config.initrd {
             Some(path) => Some(read("initrd", path, config.memory)?),
             None => None,
@@ -41,25 +58,41 @@ impl BootImage {
         if let (Some([]), Some(path)) = (initrd.as_deref(), &config.initrd) {
             return Err(Error::EmptyInitrd { path: path.clone() });
         }
-        let kernel = Kernel::recognise(&file).map_err(|source| Error::Kernel {
-            path: path.clone(),
-            source,
-        })?;
+        let command_line = config.command_line.clone();
         let video_bios = match &config.video_bios {
             Some(path) => Some(read("video BIOS", path, VIDEO_BIOS_LIMIT)?),
             None => None,
         };
-        let image = Self {
+        if let Some(path) = &config.firmware.image {
+            let images = Images::read(&config.firmware, path)?;
+            let kernel = kernel.map(|(_, file)| firmware::Kernel {
+                file,
+                initrd,
+                command_line,
+            });
+            let kind = Kind::Firmware(images, kernel);
+            return Ok(Self { kind, video_bios });
+        }
+        let Some((path, file)) = kernel else {
+            return Err(Error::NothingToStart);
+        };
+        let kernel = Kernel::recognise(&file).map_err(|source| Error::Kernel {
+            path: path.clone(),
+            source,
+        })?;
+        let direct = Direct {
             path,
             kernel,
             file,
             initrd,
-            command_line: config.command_line.clone(),
+            command_line,
             map: MemoryMap::new(config.memory),
-            video_bios,
         };
-        image.plan()?;
-        Ok(image)
+        direct.plan()?;
+        Ok(Self {
+            kind: Kind::Kernel(Box::new(direct)),
+            video_bios,
+        })
     }
 
     /// The content of the display adapter's ROM.
@@ -69,9 +102,38 @@ impl BootImage {
 
     /// The name of the boot protocol.
     pub fn protocol(&self) -> &'static str {
-        self.kernel.protocol()
+        match &self.kind {
+            Kind::Kernel(k) => k.kernel.protocol(),
+            Kind::Firmware(..) => "firmware",
+        }
     }
 
+    /// The firmware's images.
+    pub(crate) fn firmware(&self) -> Option<&Images> {
+        match &self.kind {
+            Kind::Kernel(_) => None,
+            Kind::Firmware(images, _) => Some(images),
+        }
+    }
+
+    /// A kernel that the firmware starts.
+    pub(crate) fn offered_kernel(&self) -> Option<&firmware::Kernel> {
+        match &self.kind {
+            Kind::Kernel(_) => None,
+            Kind::Firmware(_, kernel) => kernel.as_ref(),
+        }
+    }
+
+    /// Puts a kernel with what belongs to it into `ram`; tells the processor's state at entry: `None` for that after a reset.
+    pub(crate) fn load(&self, ram: &Ram, cpus: u8) -> Result<Option<cpu::BootState>, Error> {
+        match &self.kind {
+            Kind::Kernel(k) => k.load(ram, cpus).map(Some),
+            Kind::Firmware(..) => Ok(None),
+        }
+    }
+}
+
+impl Direct {
     fn plan(&self) -> Result<crate::loader::Plan<'_>, Error> {
         let request = Request {
             file: &self.file,
@@ -86,8 +148,7 @@ impl BootImage {
         })
     }
 
-    /// Puts kernel, initrd and tables into `ram`; tells the processor's state at entry.
-    pub(crate) fn load(&self, ram: &Ram, cpus: u8) -> Result<cpu::BootState, Error> {
+    fn load(&self, ram: &Ram, cpus: u8) -> Result<cpu::BootState, Error> {
         const ZEROES: [u8; 4096] = [0; 4096];
         let plan = self.plan()?;
         for &(GuestPhys(start), size) in &plan.zeroes {
@@ -107,7 +168,7 @@ impl BootImage {
     }
 }
 
-fn read(role: &'static str, path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+pub(crate) fn read(role: &'static str, path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let of = || path.to_path_buf();
     let open = |source| Error::Open {
         role,

@@ -83,6 +83,14 @@ pub const HPET: u64 = 0xfed0_0000;
 /// Local APIC page at reset.
 pub const LOCAL_APIC: u64 = 0xfee0_0000;
 
+/// First serial port.
+pub const COM1: u16 = 0x3f8;
+/// The firmware configuration device.
+pub const FW_CFG: u16 = 0x510;
+/// pc-testdev: its ports and its memory.
+pub const TEST_PORTS: [std::ops::RangeInclusive<u16>; 3] =
+    [0xe0..=0xe3, 0x2000..=0x2017, 0xe4..=0xe7];
+pub const TEST_MEMORY: u64 = 0xff00_0000;
 /// ACPI PM1a event and control blocks, PM timer at +8.
 pub const PM_BASE: u16 = 0x600;
 /// ACPI general-purpose event block 0.

@@ -11,6 +11,7 @@ mod console;
 pub mod drives;
 mod engine;
 mod error;
+mod firmware;
 mod image;
 pub mod layout;
 pub mod loader;
@@ -18,6 +19,7 @@ mod machine;
 pub mod memory_map;
 mod remote;
 mod serial;
+mod smbios;
 mod ticker;
 
 pub use ::engine::{
@@ -29,11 +31,12 @@ pub use block::{
     Persistence as DiskPersistence,
 };
 pub use bus::{ResetSource, StopReason, StopRequest};
-pub use config::{Config, DebugExit, OnReset, Vga, cpu_models};
+pub use config::{Config, DebugExit, DebugPorts, OnReset, Vga, cpu_models};
 pub use console::Console;
 pub use cpu::{Model as CpuModel, Stats};
 pub use engine::EngineKind;
 pub use error::{Blame, Error};
+pub use firmware::{Firmware, Variables};
 pub use image::BootImage;
 pub use machine::{Machine, describe};
 pub use remote::Remote;

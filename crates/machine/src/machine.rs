@@ -2,6 +2,7 @@
 
 use crate::board::Board;
 use crate::engine::Engine;
+use crate::firmware::Images;
 use crate::image::BootImage;
 use crate::remote::Remote;
 use crate::serial::{Failure, SerialInput};
@@ -16,7 +17,7 @@ use std::io::Write;
 use std::sync::{Arc, PoisonError};
 
 /// Processors of a machine.
-const CPUS: u8 = 1;
+pub(crate) const CPUS: u8 = 1;
 
 /// A PC. It runs on the thread that calls [`Machine::run`].
 pub struct Machine {
@@ -44,11 +45,14 @@ impl Machine {
         image: BootImage,
         serial: Box<dyn Write + Send>,
     ) -> Result<Self, Error> {
-        let banks: &[u64] = match config.vga {
-            Vga::Absent => &[],
-            Vga::Present => &[devices::vga::MEMORY],
+        // The display adapter's memory is bank `layout::VIDEO_BANK`, the firmware's the one behind.
+        let video = match config.vga {
+            Vga::Absent => None,
+            Vga::Present => Some(devices::vga::MEMORY),
         };
-        let ram = Ram::with_banks(config.memory, banks).map_err(|source| Error::Memory {
+        let flash = image.firmware().map(Images::size);
+        let banks: Vec<u64> = video.into_iter().chain(flash).collect();
+        let ram = Ram::with_banks(config.memory, &banks).map_err(|source| Error::Memory {
             bytes: config.memory,
             source,
         })?;
@@ -58,15 +62,7 @@ impl Machine {
         let wake = clock.alarm(usize::MAX);
         let failure = Failure::default();
         let output = crate::serial::output(serial, failure.clone(), stop.clone());
-        let board = Board::new(
-            config,
-            clock,
-            &ram,
-            &attention,
-            &stop,
-            output,
-            image.video_bios(),
-        )?;
+        let board = Board::new(config, &image, clock, &ram, &attention, &stop, output)?;
         let remote = Remote::new(attention.clone());
         let parts = cpu::Parts {
             ram: ram.clone(),
@@ -198,9 +194,10 @@ impl Machine {
     }
 
     fn load(&mut self) -> Result<(), Error> {
-        let state = self.image.load(&self.ram, CPUS)?;
-        Board::place_pci(&self.bus, &self.pci, self.ram.size());
-        self.cpu.set_boot_state(&state);
+        if let Some(state) = self.image.load(&self.ram, CPUS)? {
+            Board::place_pci(&self.bus, &self.pci, self.ram.size());
+            self.cpu.set_boot_state(&state);
+        }
         Ok(())
     }
 }

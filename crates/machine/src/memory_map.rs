@@ -63,6 +63,14 @@ impl MemoryMap {
         &self.regions
     }
 
+    /// All RAM, whoever uses it: (start, bytes).
+    pub fn ram(&self) -> Vec<(u64, u64)> {
+        let low = self.low_end();
+        let high = self.usable().filter(|r| r.start >= layout::HIGH_RAM);
+        let high = high.map(|r| (r.start, r.size));
+        std::iter::once((0, low)).chain(high).collect()
+    }
+
     /// End of the RAM below 4 GiB.
     pub fn low_end(&self) -> u64 {
         self.usable()

@@ -41,7 +41,7 @@ pub fn config(kernel: PathBuf, cpu: &str, engine: EngineKind) -> Config {
     Config {
         memory: 64 << 20,
         cpu: CpuModel::by_name(cpu).expect("a model of that name"),
-        kernel,
+        kernel: Some(kernel),
         initrd: None,
         command_line: String::new(),
         on_reset: OnReset::Stop,
@@ -49,6 +49,8 @@ pub fn config(kernel: PathBuf, cpu: &str, engine: EngineKind) -> Config {
         vga: machine::Vga::Absent,
         video_bios: None,
         drives: Vec::new(),
+        debug_ports: Default::default(),
+        firmware: Default::default(),
         engine,
         jit: machine::JitOptions::default(),
     }

@@ -102,3 +102,59 @@ fn intels_disassembler_reads_every_table() {
     }
     std::fs::remove_dir_all(&dir).unwrap();
 }
+
+/// Does what firmware does: places the files and obeys the script.
+fn link(l: &Linked, tables_at: u32) -> Vec<u8> {
+    let mut files = [
+        (RSDP_FILE, 0u32, l.rsdp.clone()),
+        (TABLES_FILE, tables_at, l.tables.clone()),
+    ];
+    let dword = |b: &[u8]| u32::from_le_bytes(b[..4].try_into().unwrap());
+    let name = |b: &[u8]| {
+        String::from_utf8_lossy(&b[..56])
+            .trim_end_matches('\0')
+            .to_owned()
+    };
+    let find =
+        |files: &[(&str, u32, Vec<u8>)], n: &str| files.iter().position(|f| f.0 == n).unwrap();
+    for c in l.loader.chunks_exact(128) {
+        let first = find(&files, &name(&c[4..]));
+        match dword(c) {
+            1 => assert!(dword(&c[60..]).is_power_of_two() && matches!(c[64], 1 | 2)),
+            2 => {
+                let base = files[find(&files, &name(&c[60..]))].1;
+                let (at, size) = (dword(&c[116..]) as usize, usize::from(c[120]));
+                let field = &mut files[first].2[at..at + size];
+                let value = dword(field) + base;
+                field[..4].copy_from_slice(&value.to_le_bytes());
+            }
+            3 => {
+                let [at, start, len] = [60, 64, 68].map(|o| dword(&c[o..]) as usize);
+                let file = &mut files[first].2;
+                let sum = file[start..start + len]
+                    .iter()
+                    .fold(0u8, |s, b| s.wrapping_add(*b));
+                file[at] = file[at].wrapping_sub(sum);
+            }
+            other => panic!("command {other}"),
+        }
+    }
+    let [rsdp, tables] = files.map(|f| f.2);
+    let mut all = rsdp;
+    all.resize(64, 0);
+    all.extend(tables);
+    all
+}
+
+#[test]
+fn firmware_links_the_same_tables() {
+    let base = layout::ACPI_TABLES.0 as u32;
+    let block = link(&linked(1, 1 << 30), base + 64);
+    let (linked, direct) = (split(&block), split(&tables(1, 1 << 30)));
+    assert_eq!(linked.len(), direct.len());
+    for ((name, t), (want_name, want)) in linked.iter().zip(&direct) {
+        assert_eq!((name, t.len()), (want_name, want.len()));
+        let sum = t.iter().fold(0u8, |s, b| s.wrapping_add(*b));
+        assert!(sum == 0 || name == "FACS", "{name}");
+    }
+}
