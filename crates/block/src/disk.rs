@@ -8,8 +8,17 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-/// What a thread does for a device: with the image, and a buffer that keeps its memory from job to job.
+/// What a thread does for a device: with the image, and a buffer that keeps its memory and whatever is in it from job to
+/// job: see [`room`].
 pub type Job = Box<dyn FnOnce(&dyn Image, &mut Vec<u8>) + Send>;
+
+/// `bytes` bytes of a thread's buffer, with anything in them.
+pub fn room(buffer: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
+    if buffer.len() < bytes {
+        buffer.resize(bytes, 0);
+    }
+    buffer.get_mut(..bytes).unwrap_or_default()
+}
 
 /// Threads of a disk: as many requests are in flight.
 const THREADS: usize = 4;
@@ -44,7 +53,7 @@ impl Shared {
                 queue.running += 1;
                 drop(queue);
                 job(&*self.image, &mut buffer);
-                buffer.clear();
+                buffer.truncate(KEPT);
                 buffer.shrink_to(KEPT);
                 queue = self.queue();
                 queue.running -= 1;

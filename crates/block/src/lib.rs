@@ -23,7 +23,7 @@ mod raw;
 mod vhdx;
 mod vmdk;
 
-pub use disk::{Disk, Job};
+pub use disk::{Disk, Job, room};
 pub use error::Error;
 pub use open::{Cache, Format, Options, Persistence, open, probe};
 

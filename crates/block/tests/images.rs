@@ -190,6 +190,7 @@ fn threads_work_on_one_image_at_once() {
             disk.submit(Box::new(move |image, buffer| {
                 let mut r = Random::new(n);
                 let at = n * 32768;
+                buffer.clear();
                 buffer.resize(32768, n as u8);
                 let ok = image.write(at, buffer).and_then(|()| match r.below(4) {
                     0 => image.flush(),

@@ -78,7 +78,11 @@ fn kernel() -> Vec<u8> {
 fn refusals_name_what_would_do() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    std::fs::write(dir.join("x.vmdk"), b"KDMVnonsense").unwrap();
+    std::fs::write(
+        dir.join("x.vmdk"),
+        [&b"KDMV\x01\0\0\0"[..], &[0; 504]].concat(),
+    )
+    .unwrap();
     std::fs::write(dir.join("k"), kernel()).unwrap();
     works(dir, &["disk", "create", "r.img", "1M"]);
     let run = |disk: &'static str| vec!["run", "--kernel", "k", "--disk", disk];

@@ -20,6 +20,7 @@
 //! | [`NumericError`] | 0: 0xF0 | 13 |
 //! | [`PciConfig`] | 0: 0xCF8-0xCFF, reset control 0xCF9 included | |
 //! | [`pci::I440Fx`], [`pci::Piix3`], [`pci::Piix4Pm`] | PCI 00:00.0, 00:01.0, 00:01.3 (see [`pci`]) | PIRQs, I/O APIC 16-19 |
+//! | [`Ahci`] | any PCI function | its pin, MSI |
 //! | [`Ide`] | PCI 00:01.1; [`ide::region_command`]: 0x1F0-0x1F7, 0x170-0x177, [`ide::region_control`]: 0x3F6, 0x376 | 14, 15 |
 //! | [`virtio::VirtioPci`] | any PCI function | its pin, MSI-X |
 //! | [`DebugExit`] | 0: 0xF4-0xF7 | |
@@ -40,6 +41,7 @@
 //! [`machine`]: ../machine/index.html
 
 pub mod acpi_pm;
+pub mod ahci;
 mod ata;
 mod bytes;
 pub mod debug;
@@ -70,6 +72,7 @@ pub mod vga;
 pub mod virtio;
 
 pub use acpi_pm::AcpiPm;
+pub use ahci::Ahci;
 pub use debug::{DebugConsole, DebugExit};
 pub use flash::Flash;
 pub use floppy::Floppy;

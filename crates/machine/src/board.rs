@@ -261,6 +261,7 @@ impl Board {
         };
         drives.ide(&mut b.bus, &pci, &irqs)?;
         let mut next_device = layout::pci::FIRST_FREE;
+        drives.sata(&mut b.bus, &pci, &mut next_device);
         drives.virtio(&mut b.bus, &pci, &mut next_device);
         b.rng(&pci, &mut next_device);
         if let Some(images) = image.firmware() {

@@ -7,7 +7,7 @@ use devices::floppy::{self, Floppy};
 use devices::ide::{self, Drive as IdeDrive, Ide, Place};
 use devices::pci::Address;
 use devices::virtio::{Blk, VirtioPci};
-use devices::{I8237, IrqRouter, IsaDma, PciBus};
+use devices::{Ahci, I8237, IrqRouter, IsaDma, PciBus};
 use memory::Ram;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -91,6 +91,22 @@ impl Drives {
         self.open
             .iter()
             .filter(move |(d, _)| d.interface == interface)
+    }
+
+    /// The SATA controller at PCI device `next`, if there is a drive for it.
+    pub(crate) fn sata(&self, bus: &mut Bus, pci: &PciBus, next: &mut u8) {
+        let mut on_ports = self
+            .on(Interface::Sata)
+            .map(|(d, disk)| match (d.kind, disk) {
+                (Kind::Disk, Some(disk)) => IdeDrive::Disk(disk.clone()),
+                (_, disc) => IdeDrive::CdRom(disc.clone()),
+            });
+        let drives = [(); devices::ahci::PORTS].map(|()| on_ports.next());
+        if drives.iter().all(Option::is_none) {
+            return;
+        }
+        let at = Address::new(std::mem::replace(next, *next + 1), 0);
+        pci.plug(bus, at, Ahci::config(), |wires| Ahci::new(wires, drives));
     }
 
     /// The floppy controller, if there is a drive for it.

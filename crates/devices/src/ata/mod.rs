@@ -50,6 +50,8 @@ pub(crate) mod command {
     pub const READ_VERIFY: u8 = 0x40;
     pub const READ_VERIFY_NO_RETRY: u8 = 0x41;
     pub const READ_VERIFY_EXT: u8 = 0x42;
+    pub const READ_FPDMA_QUEUED: u8 = 0x60;
+    pub const WRITE_FPDMA_QUEUED: u8 = 0x61;
     pub const EXECUTE_DIAGNOSTIC: u8 = 0x90;
     pub const INITIALIZE_PARAMETERS: u8 = 0x91;
     pub const PACKET: u8 = 0xa0;

@@ -502,6 +502,7 @@ impl Shared {
         };
         let (shared, generation) = (self.clone(), c.generation);
         disk.submit(Box::new(move |image, buffer| {
+            buffer.clear();
             buffer.resize(span.sectors() * SECTOR, filler);
             let result = write(image, &span, buffer);
             let mut c = lock(&shared.inner);

@@ -10,7 +10,7 @@ use block::Image;
 use std::sync::Arc;
 
 /// Bytes that are moved at once.
-const CHUNK: u64 = 1 << 20;
+const CHUNK: u64 = 1 << 18;
 /// Entries of a table: it must not cross 64 KiB (1.2).
 const ENTRIES: u32 = 8192;
 

@@ -19,6 +19,7 @@ use crate::pci::{Bar, Config, Identity, LEGACY, PciFunction, Wires};
 use block::Disk;
 use bus::{AccessSize, IrqLine};
 use channel::Channel;
+pub(crate) use dma::trim;
 use snapshot::{Error, Section};
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::{Kind, bzimage, initramfs};
+use super::{Kind, bzimage, initramfs, modules};
 use crate::{apt, host};
 
 /// The folder `guest` of the cache, locked while open.
@@ -85,6 +85,8 @@ impl Cache {
             }
             Kind::Initrd => self.build_initramfs(&path, Arch::Amd64)?,
             Kind::InitrdI386 => self.build_initramfs(&path, Arch::I386)?,
+            Kind::Modules => self.build_modules(&path, Arch::Amd64, "linux-image-cloud-amd64")?,
+            Kind::ModulesI386 => self.build_modules(&path, Arch::I386, "linux-image-686")?,
             _ => {}
         }
         Ok(path)
@@ -113,6 +115,28 @@ impl Cache {
             &self.dir.join(kind.file_name()),
             &apt::file_of(&deb, "./boot/vmlinuz-*")?,
         )
+    }
+
+    /// The archive of the kernel's modules. It is kept with the kernel that it belongs to.
+    fn build_modules(&self, path: &std::path::Path, arch: Arch, meta_package: &str) -> Result<()> {
+        let kernel = match arch {
+            Arch::Amd64 => Kind::Vmlinuz,
+            Arch::I386 => Kind::VmlinuzI386,
+        };
+        let kernel = self.path(kernel)?;
+        let age = |p: &std::path::Path| fs::metadata(p).and_then(|m| m.modified()).ok();
+        if path.exists() && age(path) >= age(&kernel) {
+            return Ok(());
+        }
+        let apt = self.apt(arch)?;
+        let package = apt.dependency(meta_package, "linux-image-")?;
+        let deb = apt.download(&self.dir.join("debs"), &package)?;
+        let unpacked = self.dir.join("unpacked");
+        host::say(&format!("taking the modules of {package}"));
+        apt::unpack(&deb, &unpacked)?;
+        let archive = modules::archive(&unpacked.join("lib/modules"));
+        fs::remove_dir_all(&unpacked)?;
+        host::write_whole(path, &archive?)
     }
 
     /// The initramfs is cheap to make, so it is made anew each time and replaced when it differs: no stale `/init`.

@@ -5,6 +5,7 @@ mod cpio;
 mod fetch;
 mod filter;
 mod initramfs;
+mod modules;
 mod run;
 
 use std::path::PathBuf;
@@ -55,15 +56,22 @@ pub enum Kind {
     /// The busybox initramfs for i386 kernels
     #[value(name = "initrd-i386")]
     InitrdI386,
+    /// Modules for disks, CD-ROMs and virtio of the amd64 kernel, to be appended to its initramfs
+    Modules,
+    /// Modules for disks, CD-ROMs, floppies and virtio of the 686 kernel, to be appended to its initramfs
+    #[value(name = "modules-i386")]
+    ModulesI386,
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [
+    const ALL: [Kind; 7] = [
         Kind::Vmlinuz,
         Kind::Vmlinux,
         Kind::VmlinuzI386,
         Kind::Initrd,
         Kind::InitrdI386,
+        Kind::Modules,
+        Kind::ModulesI386,
     ];
 
     fn file_name(self) -> &'static str {
@@ -73,6 +81,8 @@ impl Kind {
             Kind::VmlinuzI386 => "vmlinuz-i386",
             Kind::Initrd => "initrd.cpio",
             Kind::InitrdI386 => "initrd-i386.cpio",
+            Kind::Modules => "modules.cpio",
+            Kind::ModulesI386 => "modules-i386.cpio",
         }
     }
 }
