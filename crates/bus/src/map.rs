@@ -183,6 +183,22 @@ impl Bus {
         }
     }
 
+    /// The devices' names, by index.
+    pub fn names(&self) -> Vec<String> {
+        let names = self.devices.iter().map(|d| lock(d).name().to_string());
+        names.collect()
+    }
+
+    /// Which device answers at which ports: index, first, last.
+    pub fn port_ranges(&self) -> Vec<(usize, u64, u64)> {
+        self.ports.seen()
+    }
+
+    /// The same of guest-physical addresses.
+    pub fn mmio_ranges(&self) -> Vec<(usize, u64, u64)> {
+        self.mmio.seen()
+    }
+
     /// Calls the devices whose alarms are due.
     pub fn run_due(&self) {
         let now = self.clock.now();

@@ -37,6 +37,13 @@ impl Space {
         r.seen.get(i).filter(|r| r.first <= at).copied()
     }
 
+    /// All ranges: device, first, last.
+    pub(crate) fn seen(&self) -> Vec<(usize, u64, u64)> {
+        let r = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let seen = r.seen.iter().map(|r| (r.device, r.first, r.last));
+        seen.collect()
+    }
+
     /// Places a range for good; `Err` tells the device of the one that it overlaps.
     pub(crate) fn fix(
         &self,

@@ -16,6 +16,8 @@ pub enum Command {
     /// Boot a new PC: by its firmware, or straight into a kernel
     Run(Box<Run>),
     Disk(crate::disk::Disk),
+    Ctl(crate::ctl::Ctl),
+    Screenshot(crate::ctl::Screenshot),
 }
 
 const EXAMPLES: &str = "\
@@ -147,6 +149,10 @@ pub struct Run {
     /// HOST:PORT (loopback if there is no host) or unix:PATH; may be given several times
     #[arg(long, value_name = "DISPLAY")]
     pub display: Vec<String>,
+
+    /// Take commands on this socket: `unix:PATH`, for `ferry ctl PATH COMMAND`
+    #[arg(long, value_name = "SOCKET")]
+    pub control: Option<String>,
 
     /// Display adapter: `std`, a VGA with linear modes (Bochs, 16 MiB; the default with --display), or `none`
     #[arg(long, value_name = "ADAPTER")]

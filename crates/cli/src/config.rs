@@ -1,6 +1,7 @@
 //! From the typed command line to what the machine is built of; every refusal names the option, the value, and what would do.
 
 use crate::args::Run;
+use crate::ctl;
 use crate::screen::{self, Display};
 use crate::trace::{self, Selection};
 use machine::{EngineKind, JIT_SWITCHES, cpu_models};
@@ -53,6 +54,7 @@ pub struct Config {
     pub machine: machine::Config,
     pub serial: Serial,
     pub displays: Vec<Display>,
+    pub control: Option<PathBuf>,
     pub stats: Option<StatsFormat>,
     pub trace: Option<Selection>,
 }
@@ -114,6 +116,7 @@ impl Request {
             machine,
             serial: serial_beside(run.serial.as_deref(), &displays)?,
             displays,
+            control: run.control.as_deref().map(ctl::socket).transpose()?,
             stats: run.stats.as_deref().map(stats).transpose()?,
             trace: run.trace.as_deref().map(Selection::parse).transpose()?,
         })))

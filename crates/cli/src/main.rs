@@ -2,6 +2,7 @@
 
 mod args;
 mod config;
+mod ctl;
 mod disk;
 mod drives;
 mod escape;
@@ -27,6 +28,8 @@ fn main() -> ExitCode {
     let outcome = match args::Cli::parse().command {
         args::Command::Run(run) => start(*run),
         args::Command::Disk(disk) => disk::run(disk),
+        args::Command::Ctl(c) => ctl::run(c),
+        args::Command::Screenshot(s) => ctl::screenshot(&s),
     };
     match outcome {
         Ok(status) => status.into(),
@@ -64,6 +67,10 @@ fn boot(config: Config) -> anyhow::Result<u8> {
     let mut machine = Machine::new(&config.machine, image, line.output()?)?;
 
     let displays = screen::Displays::open(&config.displays, &machine)?;
+    let control = match &config.control {
+        Some(path) => Some(control::start(path, &machine).map_err(|e| ctl::refused(&e))?),
+        None => None,
+    };
 
     let on_terminal = config.displays.contains(&screen::Display::Text);
     let terminal = match config.serial {
@@ -80,11 +87,12 @@ fn boot(config: Config) -> anyhow::Result<u8> {
         signals: &signals,
     };
     let outcome = run(&mut machine, &config, around);
+    drop(control);
     if let Some(terminal) = &terminal {
         terminal.restore();
     }
     if let Some(format) = config.stats {
-        let stats = stats::collect(&machine)?;
+        let stats = control::info::stats(&machine)?;
         match format {
             StatsFormat::Text => eprint!("{}", stats::text(&stats)),
             StatsFormat::Json => eprintln!("{stats}"),

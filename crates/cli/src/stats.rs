@@ -1,33 +1,7 @@
 //! `--stats`: the counters of the processor as text or JSON.
 
-use machine::Machine;
 use serde_json::Value;
 use std::fmt::Write;
-
-/// All counters: the processor's, the translator's, and what the run cost the host.
-pub fn collect(machine: &Machine) -> serde_json::Result<Value> {
-    let of_cpu = machine.stats();
-    let instructions = of_cpu.instructions;
-    let mut stats = serde_json::to_value(of_cpu)?;
-    if let Some(engine) = machine.engine_stats() {
-        stats["engine"] = serde_json::to_value(engine)?;
-    }
-    let seconds = cpu_seconds();
-    stats["cpu_seconds"] = rounded(seconds);
-    stats["mips"] = rounded(instructions as f64 / 1e6 / seconds.max(1e-9));
-    Ok(stats)
-}
-
-/// User and system time of this process so far.
-fn cpu_seconds() -> f64 {
-    use rustix::time::{ClockId, clock_gettime};
-    let t = clock_gettime(ClockId::ProcessCPUTime);
-    t.tv_sec as f64 + t.tv_nsec as f64 / 1e9
-}
-
-fn rounded(v: f64) -> Value {
-    ((v * 1e3).round() / 1e3).into()
-}
 
 /// One line a counter, nested names joined by dots.
 pub fn text(stats: &Value) -> String {

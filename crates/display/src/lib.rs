@@ -14,6 +14,7 @@ mod seat;
 pub mod text;
 mod tiles;
 
+pub use devices::vga::Snapshot;
 pub use listen::{Address, Server, Stream};
 pub use seat::{Seat, Watch};
 

@@ -4,6 +4,7 @@ use crate::console::{self, Console};
 use crate::drives::Drives;
 use crate::firmware::{self, Images};
 use crate::image::BootImage;
+use crate::media::Media;
 use crate::serial::SerialInput;
 use crate::{Config, DebugExit, Error, Vga, layout};
 use arch::GuestPhys;
@@ -32,6 +33,7 @@ pub(crate) struct Board {
     pub apic: Arc<dyn LocalApic>,
     pub input: SerialInput,
     pub console: Console,
+    pub media: Media,
     /// Where the processor's FERR# goes.
     pub ferr: IrqLine,
 }
@@ -285,6 +287,7 @@ impl Board {
             apic: apics.local(0),
             input: SerialInput::new(input),
             console: Console::new(vga, keyboard, power),
+            media: drives.media(),
             ferr,
         })
     }

@@ -1,5 +1,6 @@
 //! Drives: which images a machine has, and on which controller each sits.
 
+use crate::media::{Media, Removable};
 use crate::{Error, layout};
 use block::Disk;
 use bus::Bus;
@@ -10,7 +11,7 @@ use devices::virtio::{Blk, VirtioPci};
 use devices::{Ahci, I8237, IrqRouter, IsaDma, PciBus};
 use memory::Ram;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a drive is connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,7 @@ pub struct Drive {
 /// Drives of one machine by interface, with their media open.
 pub(crate) struct Drives {
     open: Vec<(Drive, Option<Arc<Disk>>)>,
+    media: Mutex<Media>,
 }
 
 /// How many drives an interface takes.
@@ -83,7 +85,19 @@ impl Drives {
             };
             open.push((drive.clone(), disk));
         }
-        Ok(Self { open })
+        Ok(Self {
+            open,
+            media: Mutex::default(),
+        })
+    }
+
+    /// The drives built so far whose media can be changed.
+    pub(crate) fn media(&self) -> Media {
+        self.lock_media().clone()
+    }
+
+    fn lock_media(&self) -> std::sync::MutexGuard<'_, Media> {
+        self.media.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The drives of one interface.
@@ -123,7 +137,12 @@ impl Drives {
             return Ok(());
         }
         let channel = IsaDma::new(dma, ram.clone(), 2);
+        let present = self.on(Interface::Floppy).count().min(drives.len());
         let controller = Floppy::new(irqs.isa(6), channel, drives);
+        for n in 0..present {
+            self.lock_media()
+                .add(Removable::Floppy(controller.clone(), n));
+        }
         let index = bus.add(Arc::new(Mutex::new(controller)));
         bus.map_ports(index, floppy::REGION_MAIN, 0x3f0..=0x3f5)?;
         bus.map_ports(index, floppy::REGION_DIR, 0x3f7..=0x3f7)?;
@@ -185,6 +204,11 @@ impl Drives {
         for (n, (command, control)) in [(0x1f0, 0x3f6), (0x170, 0x376)].into_iter().enumerate() {
             bus.map_ports(index, ide::region_command(n), command..=command + 7)?;
             bus.map_ports(index, ide::region_control(n), control..=control)?;
+        }
+        for (place, drive) in &placed {
+            if let (IdeDrive::CdRom(_), Some(ide)) = (drive, &handle) {
+                self.lock_media().add(Removable::Disc(ide.clone(), *place));
+            }
         }
         handle.ok_or_else(|| Error::Disk(block::Error::Request("the board has no IDE".into())))
     }

@@ -4,6 +4,7 @@ use crate::board::Board;
 use crate::engine::Engine;
 use crate::firmware::Images;
 use crate::image::BootImage;
+use crate::media::Media;
 use crate::remote::Remote;
 use crate::serial::{Failure, SerialInput};
 use crate::ticker::Ticker;
@@ -21,17 +22,18 @@ pub(crate) const CPUS: u8 = 1;
 
 /// A PC. It runs on the thread that calls [`Machine::run`].
 pub struct Machine {
-    cpu: Box<Cpu>,
+    pub(crate) cpu: Box<Cpu>,
     engine: Engine,
     ram: Arc<Ram>,
-    bus: Arc<Bus>,
-    pci: PciBus,
+    pub(crate) bus: Arc<Bus>,
+    pub(crate) pci: PciBus,
     attention: Arc<Attention>,
     stop: StopRequest,
     image: BootImage,
     on_reset: OnReset,
     input: SerialInput,
     console: Console,
+    media: Media,
     failure: Failure,
     wake: Alarm,
     remote: Remote,
@@ -83,6 +85,7 @@ impl Machine {
             on_reset: config.on_reset,
             input: board.input,
             console: board.console,
+            media: board.media,
             failure,
             wake,
             remote,
@@ -102,6 +105,11 @@ impl Machine {
     /// Screen, keyboard, mouse and power button.
     pub fn console(&self) -> Console {
         self.console.clone()
+    }
+
+    /// The drives whose media can be changed.
+    pub fn media(&self) -> Media {
+        self.media.clone()
     }
 
     /// A handle for other threads, to this machine while it runs.
