@@ -56,8 +56,20 @@ pub fn advance(clock: &Clock, device: &mut dyn Device, ns: u64) {
 /// xorshift64*, seeded: failures repeat.
 pub struct Fuzz(u64);
 
+/// A number from the environment.
+fn wished(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Rounds of a test with random accesses: as many as it takes in a moment, or `$FERRY_FUZZ_TIMES` times that.
+pub fn rounds(moment: u32) -> impl Iterator<Item = u64> {
+    0..u64::from(moment) * wished("FERRY_FUZZ_TIMES").unwrap_or(1)
+}
+
 impl Fuzz {
+    /// `$FERRY_FUZZ_SEED` makes other accesses of the same test.
     pub fn new(seed: u64) -> Self {
+        let seed = seed.wrapping_add(wished("FERRY_FUZZ_SEED").unwrap_or(0) << 32);
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
     pub fn next(&mut self) -> u64 {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::ata::{command, error, status};
 use crate::rig::{AT, B, D, MEMORY, Q, Rig, W, disk};
-use crate::testing::Fuzz;
+use crate::testing::{Fuzz, rounds};
 use block::Access;
 
 const BASE: u64 = MEMORY + 0x5_0000;
@@ -294,7 +294,7 @@ fn messages_come() {
 fn survives_anything() {
     let b = bench();
     let mut f = Fuzz::new(0xa4c1);
-    for round in 0..60_000u32 {
+    for round in rounds(60_000) {
         let n = f.below(2);
         match f.below(8) {
             0 => b.rig.store(BASE + (f.value() & 0xfff), f.size(), f.value()),

@@ -1,6 +1,6 @@
 use super::*;
 use crate::I8237;
-use crate::testing::{Fuzz, Wire};
+use crate::testing::{Fuzz, Wire, rounds};
 use arch::GuestPhys;
 use block::Access;
 use memory::Ram;
@@ -220,7 +220,7 @@ fn tracks_are_formatted() {
 fn survives_anything() {
     let mut b = bench(Access::ReadWrite);
     let mut f = Fuzz::new(0x3f0);
-    for round in 0..200_000u32 {
+    for round in rounds(200_000) {
         match f.below(10) {
             0 => f.ports(&mut b.floppy, &[(0, 6), (1, 1)]),
             1 => f.ports(&mut b.dma, &[(0, 16), (2, 16)]),

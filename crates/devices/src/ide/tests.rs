@@ -1,7 +1,7 @@
 use super::*;
 use crate::ata::{command, error, status};
 use crate::rig::{AT, B, D, PORTS, Rig, W, disk};
-use crate::testing::{Fuzz, Wire};
+use crate::testing::{Fuzz, Wire, rounds};
 use block::Access;
 use std::sync::atomic::Ordering;
 
@@ -455,7 +455,7 @@ fn a_transfer_survives_saving() {
 fn survives_anything() {
     let b = bench();
     let mut f = Fuzz::new(0x1f0);
-    for round in 0..200_000u32 {
+    for round in rounds(200_000) {
         let base = if f.flip() { 0x1f0 } else { 0x170 };
         match f.below(16) {
             0..6 => b.set(base + 1 + f.below(6) as u16, f.value() as u8),

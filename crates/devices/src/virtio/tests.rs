@@ -1,6 +1,6 @@
 use super::*;
 use crate::rig::{AT, B, D, MEMORY, PORTS, Q, Rig, W, disk};
-use crate::testing::Fuzz;
+use crate::testing::{Fuzz, rounds};
 use block::{Access, Disk};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -492,7 +492,7 @@ fn random_bytes_come() {
 fn survives_anything() {
     let b = bench(Access::ReadWrite);
     let mut f = Fuzz::new(0x1af4);
-    for round in 0..30_000u32 {
+    for round in rounds(30_000) {
         match f.below(12) {
             0 => b.start(V1 | f.value() & (FLUSH | feature::INDIRECT_DESC | feature::EVENT_IDX)),
             1 => {
