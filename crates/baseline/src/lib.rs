@@ -1,9 +1,11 @@
 //! T1: one guest block to host code in one pass.
 
+mod arithmetic;
 pub mod block;
 pub mod emit;
 pub mod host;
 mod loops;
+mod softmmu;
 mod straddle;
 pub mod values;
 mod vector;
