@@ -7,9 +7,7 @@ use std::path::PathBuf;
 /// Trouble with an image file; the message names the file and what would do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error(
-        "cannot open the disk image {path} (accepted is a file that can be {wanted}): {source}"
-    )]
+    #[error("cannot open the disk image {path} (accepted is a file that can be {wanted})")]
     Open {
         path: PathBuf,
         wanted: &'static str,
@@ -38,23 +36,23 @@ pub enum Error {
         "{format} images cannot be written in this version; accepted are readonly=on and snapshot=on, or `ferry disk convert` it to qcow2"
     )]
     NoWriting { format: Format },
-    #[error("cannot create {path}: {source}")]
+    #[error("cannot create {path}")]
     Create { path: PathBuf, source: io::Error },
-    #[error("cannot make a temporary file for snapshot=on in {directory}: {source}")]
+    #[error("cannot make a temporary file for snapshot=on in {directory}")]
     Temporary {
         directory: PathBuf,
         source: io::Error,
     },
     #[error("{0}")]
     Request(String),
-    #[error("cannot {what} {path}: {source}")]
+    #[error("cannot {what} {path}")]
     Work {
         what: &'static str,
         path: PathBuf,
         source: io::Error,
     },
-    #[error("cannot start an I/O thread: {0}")]
-    Thread(io::Error),
+    #[error("cannot start an I/O thread")]
+    Thread(#[source] io::Error),
 }
 
 impl Error {

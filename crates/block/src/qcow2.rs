@@ -4,7 +4,7 @@
 //! provoke, is an error of that request.
 
 use crate::lock::{self, Direct};
-use crate::{Access, Error, Format, Image, Space, check_range, read_only};
+use crate::{Access, Error, Format, Image, Space, check_range, qcow2_check, read_only};
 use imago::file::File as Storage;
 use imago::format::builder::FormatDriverBuilder;
 use imago::format::gate::ImplicitOpenGate;
@@ -80,13 +80,26 @@ impl ImplicitOpenGate<Storage> for Gate {
             true => Access::ReadWrite,
             false => Access::ReadOnly,
         };
-        storage(&path, access, self.direct).map_err(io::Error::other)
+        // The library keeps the text and drops the cause.
+        storage(&path, access, self.direct).map_err(|e| match std::error::Error::source(&e) {
+            Some(cause) => io::Error::other(format!("{e}: {cause}")),
+            None => io::Error::other(e),
+        })
     }
 }
 
 impl Imago {
     /// A qcow2 image with its backing files.
     pub(crate) fn qcow2(path: &Path, mode: Access, direct: Direct) -> Result<Self, Error> {
+        if mode == Access::ReadWrite {
+            // Trouble shows again, and better, when the image is opened.
+            match qcow2_check::repair_leaks(path) {
+                Ok(0) | Err(_) => {}
+                Ok(leaked) => {
+                    tracing::info!(target: "block", path = %path.display(), leaked, "took back clusters that a killed writer left");
+                }
+            }
+        }
         let file = storage(path, mode, direct)?;
         let builder =
             imago::qcow2::Qcow2::<Storage>::builder(file).write(mode == Access::ReadWrite);

@@ -1,6 +1,7 @@
-//! `ferry disk check` of qcow2: counts how often each cluster is used and compares with the image's own reference counts.
+//! `ferry disk check` of qcow2: counts how often each cluster is used and compares with the image's own reference counts. Counts of clusters
+//! that nothing uses, which a killed writer leaves behind, are taken back when an image is opened for writing ([`repair_leaks`]).
 //!
-//! Layout: QEMU's docs/interop/qcow2.txt, sections "Header", "Host cluster management" and "Cluster mapping". Nothing is written.
+//! Layout: QEMU's docs/interop/qcow2.txt, sections "Header", "Host cluster management" and "Cluster mapping".
 //! Absent: bitmaps and other extensions beyond their clusters' being counted as leaked; extended L2 entries.
 
 use crate::bytes::{be32, be64, read_padded};
@@ -8,6 +9,7 @@ use crate::lock::{self, Direct};
 use crate::{Access, Error, Format};
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// What was found.
@@ -45,10 +47,12 @@ struct Image {
     header: Vec<u8>,
     cluster_bits: u32,
     used: Vec<u16>,
+    /// Where the counts of leaked clusters stand, and their bytes.
+    leaks: Vec<(u64, usize)>,
 }
 
-fn image(path: &Path) -> Result<Image, Error> {
-    let file = lock::open(path, Access::ReadOnly, Direct::No)?;
+fn image(path: &Path, access: Access) -> Result<Image, Error> {
+    let file = lock::open(path, access, Direct::No)?;
     let mut header = vec![0; 112];
     let cannot = |source| Error::Work {
         what: "read",
@@ -88,17 +92,18 @@ fn image(path: &Path) -> Result<Image, Error> {
         header,
         cluster_bits,
         used: vec![0; clusters as usize],
+        leaks: Vec::new(),
     })
 }
 
 /// Bytes of a cluster.
 pub(crate) fn cluster_bytes(path: &Path) -> Result<u64, Error> {
-    Ok(1 << image(path)?.cluster_bits)
+    Ok(1 << image(path, Access::ReadOnly)?.cluster_bits)
 }
 
 /// Checks a qcow2 image; `progress` hears (done, all) L1 entries.
 pub fn check(path: &Path, progress: impl FnMut(u64, u64)) -> Result<Report, Error> {
-    let mut image = image(path)?;
+    let mut image = image(path, Access::ReadOnly)?;
     let mut report = Report::default();
     image
         .check(&mut report, progress)
@@ -108,6 +113,49 @@ pub fn check(path: &Path, progress: impl FnMut(u64, u64)) -> Result<Report, Erro
             source,
         })?;
     Ok(report)
+}
+
+/// The largest image that [`repair_leaks`] looks through, in L1 entries and clusters of the file: a moment's work.
+const REPAIR_LIMIT: (u32, u64) = (256, 1 << 21);
+/// Header extension of bitmaps, which use clusters that are not followed here.
+const BITMAPS: [u8; 4] = [0x23, 0x85, 0x28, 0x75];
+
+/// Takes back the counts of clusters that nothing uses; tells how many. Images with anything that might use clusters in a way that is not
+/// followed here, and those with errors, are left alone.
+pub(crate) fn repair_leaks(path: &Path) -> Result<u64, Error> {
+    let cannot = |source| Error::Work {
+        what: "repair",
+        path: path.to_owned(),
+        source,
+    };
+    let mut image = image(path, Access::ReadWrite)?;
+    let header = &image.header;
+    let (l1_limit, cluster_limit) = REPAIR_LIMIT;
+    let plain = be32(header, 32) == 0
+        && be32(header, 60) == 0
+        && (be32(header, 4) == 2 || (be64(header, 72) | be64(header, 88) == 0))
+        && be32(header, 36) <= l1_limit
+        && image.used.len() as u64 <= cluster_limit;
+    let mut first = vec![0; 1 << image.cluster_bits.min(16)];
+    read_padded(&image.file, 0, &mut first).map_err(cannot)?;
+    if !plain || first.windows(4).any(|w| w == BITMAPS) {
+        return Ok(0);
+    }
+    let mut report = Report::default();
+    image.check(&mut report, |_, _| ()).map_err(cannot)?;
+    if report.errors > 0 {
+        return Ok(0);
+    }
+    let leaks = std::mem::take(&mut image.leaks);
+    for (at, bytes) in &leaks {
+        let zero = [0; 8];
+        let zero = zero.get(..*bytes).unwrap_or_default();
+        image.file.write_all_at(zero, *at).map_err(cannot)?;
+    }
+    if !leaks.is_empty() {
+        image.file.sync_data().map_err(cannot)?;
+    }
+    Ok(leaks.len() as u64)
 }
 
 impl Image {
@@ -263,6 +311,10 @@ impl Image {
                 let ours = u64::from(ours);
                 if theirs > ours {
                     report.leaked += 1;
+                    let bytes = (bits / 8) as usize;
+                    if ours == 0 && bytes > 0 {
+                        self.leaks.push((block_at + (n * bytes) as u64, bytes));
+                    }
                 } else if theirs < ours {
                     report.wrong(|| {
                         format!("cluster {cluster} is used {ours} times and counted {theirs} times")

@@ -58,7 +58,7 @@ fn rounds(format: Format, rounds: u64) {
     let mut sure = vec![0u64; BLOCKS as usize];
     let mut since: Vec<Vec<u64>> = vec![Vec::new(); BLOCKS as usize];
     let mut r = Random::new(format as u64 + 5);
-    let (mut first, mut flushes) = (1, 0);
+    let (mut first, mut flushes, mut leaks) = (1, 0, 0);
     for round in 0..rounds {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "writer", "--nocapture"])
@@ -104,6 +104,9 @@ fn rounds(format: Format, rounds: u64) {
         if format == Format::Qcow2 {
             let report = block::qcow2_check::check(&path, |_, _| ()).unwrap();
             assert_eq!(report.errors, 0, "round {round}: {report:?}");
+            // A writer that is killed between counting a cluster and using it loses space, which opening the image for writing takes back.
+            leaks += u64::from(report.leaked > 0);
+            assert!(report.leaked < 64, "round {round}: {report:?}");
             if report.leaked > 0 {
                 eprintln!("round {round}: {} clusters leaked", report.leaked);
             }
@@ -148,9 +151,11 @@ fn rounds(format: Format, rounds: u64) {
     }
     assert!(flushes > rounds, "{flushes} flushes in {rounds} rounds");
     if format == Format::Qcow2 {
+        let report = block::qcow2_check::check(&path, |_, _| ()).unwrap();
+        assert_eq!((report.errors, report.leaked), (0, 0), "{report:?}");
         qemu_img(&["check", path.to_str().unwrap()]);
     }
-    eprintln!("{format}: {first} writes, {flushes} flushes");
+    eprintln!("{format}: {first} writes, {flushes} flushes, {leaks} rounds with leaks");
 }
 
 #[test]

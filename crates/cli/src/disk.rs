@@ -188,7 +188,7 @@ fn check(file: &Path, format: Option<Format>) -> anyhow::Result<u8> {
     );
     if report.errors == 0 && report.leaked > 0 {
         println!(
-            "leaked clusters cost space and nothing else; `ferry disk convert` leaves them behind"
+            "leaked clusters cost space and nothing else; they are taken back when the image is opened for writing"
         );
     }
     Ok(if report.errors > 0 { DAMAGED } else { 0 })
