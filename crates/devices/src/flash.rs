@@ -171,13 +171,14 @@ impl Flash {
                 _ => 0,
             },
             Mode::Query => self.query(offset & 0xff),
-            _ => READY | self.s.status,
+            _ => self.s.status,
         }
     }
 
     fn write(&mut self, offset: u64, value: u8) {
         self.s.mode = match self.s.mode {
             Mode::Erase => {
+                self.s.status |= READY;
                 match value {
                     CONFIRM => self.erase(offset),
                     _ => self.s.status |= ERASE_ERROR | PROGRAM_ERROR,
@@ -185,6 +186,7 @@ impl Flash {
                 Mode::Status
             }
             Mode::Program => {
+                self.s.status |= READY;
                 self.program(offset, &[value]);
                 Mode::Status
             }
@@ -217,13 +219,17 @@ impl Flash {
                 READ_ID => Mode::Id,
                 READ_QUERY => Mode::Query,
                 READ_STATUS => Mode::Status,
+                // A chip would go on to say that it is ready; OVMF takes one that does for ROM.
                 CLEAR_STATUS => {
                     self.s.status = 0;
                     Mode::Array
                 }
                 ERASE => Mode::Erase,
                 PROGRAM | PROGRAM_OTHER => Mode::Program,
-                WRITE_BUFFER => Mode::Count,
+                WRITE_BUFFER => {
+                    self.s.status |= READY;
+                    Mode::Count
+                }
                 LOCK => Mode::Lock,
                 READ_ARRAY => Mode::Array,
                 _ => self.s.mode,
@@ -299,13 +305,24 @@ mod state {
         Lock,
     }
 
-    #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+    #[derive(Clone, Debug, Serialize, Deserialize)]
     pub struct State {
         pub mode: Mode,
         pub status: u8,
         /// Bytes that the write buffer still waits for.
         pub left: u32,
         pub buffer: Vec<(u64, u8)>,
+    }
+
+    impl Default for State {
+        fn default() -> Self {
+            Self {
+                mode: Mode::Array,
+                status: super::READY,
+                left: 0,
+                buffer: Vec::new(),
+            }
+        }
     }
 }
 

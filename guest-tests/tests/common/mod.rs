@@ -56,7 +56,8 @@ pub fn config(kernel: PathBuf, cpu: &str, engine: EngineKind) -> Config {
     }
 }
 
-/// Runs until the guest ends it or the time is up. A pair of texts says what to type once the guest printed the first.
+/// Runs until the guest ends it or the time is up. A pair of texts says what to type once the guest printed the first; to type nothing is to
+/// end the run, as if the time were up.
 pub fn converse(config: &Config, limit: Duration, script: Option<(&str, &str)>) -> Outcome {
     let output = Output::default();
     let image = BootImage::read(config).expect("a kernel");
@@ -74,6 +75,10 @@ pub fn converse(config: &Config, limit: Duration, script: Option<(&str, &str)>) 
                 {
                     input.offer(text.as_bytes());
                     script = None;
+                    if text.is_empty() {
+                        stopper.request(StopReason::User);
+                        break;
+                    }
                 }
                 if Instant::now() > stop_at {
                     stopper.request(StopReason::User);

@@ -53,6 +53,10 @@ impl Cache {
             "vmlinuz-i386",
             "busybox-amd64",
             "busybox-i386",
+            "bios-256k.bin",
+            "vgabios-stdvga.bin",
+            "OVMF_CODE_4M.fd",
+            "OVMF_VARS_4M.fd",
         ];
         let lists = ["apt-amd64/updated", "apt-i386/updated"];
         for name in files.iter().chain(&lists) {
@@ -82,6 +86,12 @@ impl Cache {
                 let image = fs::read(self.path(Kind::Vmlinuz)?)?;
                 host::say("unpacking vmlinux from vmlinuz");
                 host::write_whole(&path, &bzimage::vmlinux(&image)?)?;
+            }
+            Kind::Seabios | Kind::Vgabios if !path.exists() => {
+                self.fetch_firmware(kind, "seabios", "./usr/share/seabios")?
+            }
+            Kind::Ovmf | Kind::OvmfVars if !path.exists() => {
+                self.fetch_firmware(kind, "ovmf", "./usr/share/OVMF")?
             }
             Kind::Initrd => self.build_initramfs(&path, Arch::Amd64)?,
             Kind::InitrdI386 => self.build_initramfs(&path, Arch::I386)?,
@@ -137,6 +147,16 @@ impl Cache {
         let archive = modules::archive(&unpacked.join("lib/modules"));
         fs::remove_dir_all(&unpacked)?;
         host::write_whole(path, &archive?)
+    }
+
+    fn fetch_firmware(&self, kind: Kind, package: &str, folder: &str) -> Result<()> {
+        let name = kind.file_name();
+        let deb = self
+            .apt(Arch::Amd64)?
+            .download(&self.dir.join("debs"), package)?;
+        host::say(&format!("unpacking {name} of {package}"));
+        let bytes = apt::file_of(&deb, &format!("{folder}/{name}"))?;
+        host::write_whole(&self.dir.join(name), &bytes)
     }
 
     /// The initramfs is cheap to make, so it is made anew each time and replaced when it differs: no stale `/init`.

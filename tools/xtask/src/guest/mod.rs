@@ -23,7 +23,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Fetch the kernels and busybox from Debian, build the initramfs; what the cache has is kept
+    /// Fetch the kernels, busybox and firmware from Debian, build the initramfs; what the cache has is kept
     Fetch {
         /// Ask Debian for newer packages even though the cache is complete
         #[arg(long)]
@@ -61,10 +61,18 @@ pub enum Kind {
     /// Modules for disks, CD-ROMs, floppies and virtio of the 686 kernel, to be appended to its initramfs
     #[value(name = "modules-i386")]
     ModulesI386,
+    /// SeaBIOS, 256 KiB
+    Seabios,
+    /// The VGA's BIOS for SeaBIOS
+    Vgabios,
+    /// OVMF's code
+    Ovmf,
+    /// OVMF's empty variable store
+    OvmfVars,
 }
 
 impl Kind {
-    const ALL: [Kind; 7] = [
+    const ALL: [Kind; 11] = [
         Kind::Vmlinuz,
         Kind::Vmlinux,
         Kind::VmlinuzI386,
@@ -72,6 +80,10 @@ impl Kind {
         Kind::InitrdI386,
         Kind::Modules,
         Kind::ModulesI386,
+        Kind::Seabios,
+        Kind::Vgabios,
+        Kind::Ovmf,
+        Kind::OvmfVars,
     ];
 
     fn file_name(self) -> &'static str {
@@ -83,6 +95,10 @@ impl Kind {
             Kind::InitrdI386 => "initrd-i386.cpio",
             Kind::Modules => "modules.cpio",
             Kind::ModulesI386 => "modules-i386.cpio",
+            Kind::Seabios => "bios-256k.bin",
+            Kind::Vgabios => "vgabios-stdvga.bin",
+            Kind::Ovmf => "OVMF_CODE_4M.fd",
+            Kind::OvmfVars => "OVMF_VARS_4M.fd",
         }
     }
 }

@@ -1,0 +1,179 @@
+//! Machines that start by firmware: SeaBIOS to its end and into boot sectors, OVMF to its shell.
+//!
+//! The images come from `cargo xtask guest path`, which fetches what its cache lacks. Where that fails, the test says so and is skipped.
+
+mod common;
+mod guest;
+
+use bus::StopReason;
+use guest::fastest;
+use machine::drives::{Drive, Interface, Kind};
+use machine::{Config, EngineKind, Firmware, OnReset, Variables};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(300);
+/// OVMF runs 750 million instructions.
+const UEFI_LIMIT: Duration = Duration::from_secs(900);
+
+/// A machine that starts by the firmware of this name in the cache.
+fn config(name: &str, firmware: &str, engine: EngineKind) -> Option<Config> {
+    let image = match guest::file(firmware) {
+        Ok(image) => image,
+        Err(why) => {
+            eprintln!("{name}: skipped, {firmware} cannot be had: {why}");
+            return None;
+        }
+    };
+    let mut config = common::config(PathBuf::new(), "x86-64-v2", engine);
+    config.kernel = None;
+    config.firmware = Firmware {
+        image: Some(image),
+        ..Firmware::default()
+    };
+    Some(config)
+}
+
+/// A directory of this test's own.
+fn scratch(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&dir).expect("a directory");
+    dir
+}
+
+/// SeaBIOS finds everything that the board tells it, and nothing to boot from.
+fn seabios(name: &str, engine: EngineKind) {
+    let Some(mut config) = config(name, "seabios", engine) else {
+        return;
+    };
+    let log = scratch(name).join("bios.log");
+    config.debug_ports.consoles = vec![(0x402, log.clone())];
+    let end = "No bootable device.";
+    let screen = common::converse(&config, LIMIT, Some((end, ""))).output;
+    assert!(screen.contains("SeaBIOS (version "), "{screen}");
+    assert!(screen.contains(end), "{screen}");
+    let log = std::fs::read_to_string(log).expect("the debug output");
+    for said in [
+        "Running on QEMU (i440fx)",
+        "QEMU fw_cfg DMA interface supported",
+        "qemu/e820: addr 0x0000000000000000 len 0x0000000004000000 [RAM]",
+        "Found 1 cpu(s) max supported 1 cpu(s)",
+        "Copying SMBIOS from",
+        "table(50434146)=",
+        "Using pmtimer, ioport 0x608",
+    ] {
+        assert!(log.contains(said), "no '{said}' in:\n{log}");
+    }
+}
+
+#[test]
+fn seabios_in_the_evaluator() {
+    seabios("seabios_in_the_evaluator", EngineKind::Eval);
+}
+
+#[test]
+fn seabios_in_the_fastest_engine() {
+    seabios("seabios_in_the_fastest_engine", fastest());
+}
+
+/// A boot sector of ours, which also resets the machine once, from a medium of this many bytes.
+fn sector(name: &str, engine: EngineKind, interface: Interface, bytes: usize) {
+    let Some(mut config) = config(name, "seabios", engine) else {
+        return;
+    };
+    let image = scratch(name).join("medium");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("firmware/sector.asm");
+    let nasm = Command::new("nasm")
+        .args(["-f", "bin", "-o"])
+        .args([&image, &source])
+        .output();
+    match nasm {
+        Ok(done) => assert!(done.status.success(), "{done:?}"),
+        Err(why) => {
+            eprintln!("{name}: skipped, nasm (Debian: nasm) cannot be run: {why}");
+            return;
+        }
+    }
+    let mut medium = std::fs::read(&image).expect("what nasm wrote");
+    medium.resize(bytes, 0);
+    std::fs::write(&image, medium).expect("a medium");
+    config.on_reset = OnReset::Restart;
+    config.drives = vec![Drive {
+        interface,
+        kind: Kind::Disk,
+        path: Some(image),
+        options: machine::DiskOptions {
+            format: Some(machine::DiskFormat::Raw),
+            ..Default::default()
+        },
+        serial: None,
+    }];
+    let outcome = common::converse(&config, LIMIT, None);
+    let output = &outcome.output;
+    assert_eq!(
+        outcome.reason,
+        Some(StopReason::DebugExit(0)),
+        "{name}: {output}"
+    );
+    assert!(output.contains("first boot"), "{output}");
+    assert!(output.contains("PASS sector"), "{output}");
+}
+
+const FLOPPY: usize = 1440 << 10;
+const DISK: usize = 8 << 20;
+
+#[test]
+fn a_floppys_boot_sector_in_the_evaluator() {
+    let name = "a_floppys_boot_sector_in_the_evaluator";
+    sector(name, EngineKind::Eval, Interface::Floppy, FLOPPY);
+}
+
+#[test]
+fn a_floppys_boot_sector() {
+    let name = "a_floppys_boot_sector";
+    sector(name, fastest(), Interface::Floppy, FLOPPY);
+}
+
+#[test]
+fn an_ide_disks_boot_sector() {
+    let name = "an_ide_disks_boot_sector";
+    sector(name, fastest(), Interface::Ide, DISK);
+}
+
+#[test]
+fn a_virtio_disks_boot_sector() {
+    let name = "a_virtio_disks_boot_sector";
+    sector(name, fastest(), Interface::Virtio, DISK);
+}
+
+/// OVMF reaches its shell on the serial line, and keeps its variables in the machine's file.
+#[test]
+fn ovmf_to_its_shell() {
+    let name = "ovmf_to_its_shell";
+    let Some(mut config) = config(name, "ovmf", fastest()) else {
+        return;
+    };
+    let template = match guest::file("ovmf-vars") {
+        Ok(template) => template,
+        Err(why) => {
+            eprintln!("{name}: skipped, there is no variable store: {why}");
+            return;
+        }
+    };
+    let store = scratch(name).join("vars.fd");
+    let _ = std::fs::remove_file(&store);
+    config.memory = 256 << 20;
+    config.firmware.variables = Variables::File {
+        path: store.clone(),
+        template: Some(template.clone()),
+    };
+    let prompt = "Shell> ";
+    let screen = common::converse(&config, UEFI_LIMIT, Some((prompt, ""))).output;
+    assert!(screen.contains("UEFI Interactive Shell"), "{screen}");
+    assert!(screen.contains(prompt), "{screen}");
+    let (new, old) = (std::fs::read(&store), std::fs::read(&template));
+    let (new, old) = (new.expect("a store"), old.expect("a template"));
+    assert_eq!(new.len(), old.len());
+    assert!(new != old, "no variable was written");
+}
