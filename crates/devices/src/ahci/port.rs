@@ -230,11 +230,9 @@ impl Shared {
                 }
             }
             SACT => p.sact |= value,
-            CI => {
-                if p.cmd & START != 0 {
-                    p.ci |= value;
-                    self.issue(c, n);
-                }
+            CI if p.cmd & START != 0 => {
+                p.ci |= value;
+                self.issue(c, n);
             }
             _ => {}
         }
