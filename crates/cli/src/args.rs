@@ -146,7 +146,8 @@ pub struct Run {
     pub serial: Option<String>,
 
     /// Show the screen: `text` draws text modes in this terminal, `vnc=ADDRESS[,password-file=FILE]` serves VNC clients at :PORT or
-    /// HOST:PORT (loopback if there is no host) or unix:PATH; may be given several times
+    /// HOST:PORT (loopback if there is no host) or unix:PATH, `web=:PORT` serves a page with screen, serial line and buttons; may be
+    /// given several times
     #[arg(long, value_name = "DISPLAY")]
     pub display: Vec<String>,
 
@@ -154,11 +155,11 @@ pub struct Run {
     #[arg(long, value_name = "SOCKET")]
     pub control: Option<String>,
 
-    /// Display adapter: `std`, a VGA with linear modes (Bochs, 16 MiB; the default with --display), or `none`
+    /// Display adapter: `std`, a VGA with linear modes (Bochs, 16 MiB; the default with firmware and with --display), or `none`
     #[arg(long, value_name = "ADAPTER")]
     pub vga: Option<String>,
 
-    /// Video BIOS of the display adapter, such as vgabios-stdvga.bin
+    /// Video BIOS of the display adapter; with firmware, that of Debian's package `seabios` if it is installed
     #[arg(long, value_name = "FILE")]
     pub vga_rom: Option<PathBuf>,
 

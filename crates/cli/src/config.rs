@@ -90,13 +90,20 @@ impl Request {
             let reason = "no kernel takes it; accepted with --kernel";
             return Err(refuse("--initrd", reason).into());
         }
+        let firmware = run.firmware.firmware(run.kernel.as_deref())?;
+        let vga = vga(run.vga.as_deref(), &displays, &firmware)?;
+        let own_bios = || match (vga, &firmware.image) {
+            (machine::Vga::Present, Some(_)) => machine::video_bios(),
+            _ => None,
+        };
+        let video_bios = run.vga_rom.clone().or_else(own_bios);
         let machine = machine::Config {
             drives,
             memory: memory(&run.memory)?,
             cpu: cpu(&run.cpu)?,
             engine,
             jit,
-            firmware: run.firmware.firmware(run.kernel.as_deref())?,
+            firmware,
             debug_ports: run.firmware.debug_ports()?,
             kernel: run.kernel,
             initrd: run.initrd,
@@ -105,8 +112,8 @@ impl Request {
                 true => machine::OnReset::Stop,
                 false => machine::OnReset::Restart,
             },
-            vga: vga(run.vga.as_deref(), &displays)?,
-            video_bios: run.vga_rom,
+            vga,
+            video_bios,
             debug_exit: match run.debug_exit {
                 true => machine::DebugExit::Present,
                 false => machine::DebugExit::Absent,
@@ -391,9 +398,13 @@ fn serial(text: &str) -> Result<Serial, Refusal> {
 }
 
 /// The display adapter.
-fn vga(name: Option<&str>, displays: &[Display]) -> Result<machine::Vga, Refusal> {
+fn vga(
+    name: Option<&str>,
+    displays: &[Display],
+    firmware: &machine::Firmware,
+) -> Result<machine::Vga, Refusal> {
     match name {
-        None if !displays.is_empty() => Ok(machine::Vga::Present),
+        None if !displays.is_empty() || firmware.image.is_some() => Ok(machine::Vga::Present),
         Some("none") if !displays.is_empty() => Err(refuse(
             "--vga",
             "a display needs an adapter; accepted with --display is std",

@@ -13,6 +13,7 @@ mod signals;
 mod stats;
 mod terminal;
 mod trace;
+mod web;
 
 use clap::Parser;
 use config::{Config, Refusal, Request, Serial, StatsFormat};
@@ -64,9 +65,17 @@ fn boot(config: Config) -> anyhow::Result<u8> {
     // All that can be refused is looked at before files are created or the terminal is touched.
     let image = machine::BootImage::read(&config.machine)?;
     let line = serial::Line::open(&config.serial)?;
-    let mut machine = Machine::new(&config.machine, image, line.output()?)?;
+    let log = display::web::SerialLog::default();
+    let output: Box<dyn std::io::Write + Send> = match screen::is_on_web(&config.displays) {
+        true => Box::new(web::Tee {
+            to: line.output()?,
+            log: log.clone(),
+        }),
+        false => line.output()?,
+    };
+    let mut machine = Machine::new(&config.machine, image, output)?;
 
-    let displays = screen::Displays::open(&config.displays, &machine)?;
+    let displays = screen::Displays::open(&config.displays, &machine, &log)?;
     let control = match &config.control {
         Some(path) => Some(control::start(path, &machine).map_err(|e| ctl::refused(&e))?),
         None => None,

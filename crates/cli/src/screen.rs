@@ -6,6 +6,7 @@ use crate::serial::{Event, wait};
 use crate::terminal::Terminal;
 use anyhow::Context;
 use display::text::{self, Painter};
+use display::web::SerialLog;
 use display::{Address, Seat, Server, Watch, rfb};
 use machine::{Machine, StopReason, StopRequest};
 use std::io::{self, PipeReader, PipeWriter, Write};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-const ACCEPTED: &str = "accepted are none, text, and vnc=ADDRESS[,password-file=FILE] with an ADDRESS such as :5900, 192.0.2.1:5900 or unix:PATH";
+const ACCEPTED: &str = "accepted are none, text, web=ADDRESS and vnc=ADDRESS[,password-file=FILE] with an ADDRESS such as :5900, 192.0.2.1:5900 or unix:PATH";
 /// Between two looks at a text screen.
 const TICK: Duration = Duration::from_millis(40);
 /// Keys typed ahead for a guest that does not take them, in bytes of the keyboard.
@@ -24,6 +25,7 @@ const TYPED_AHEAD: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Display {
     Text,
+    Web(Address),
     Vnc {
         address: Address,
         password_file: Option<PathBuf>,
@@ -43,11 +45,27 @@ pub fn parse(texts: &[String]) -> Result<Vec<Display>, Refusal> {
             ("none", None) => {}
             ("text", None) if !displays.contains(&Display::Text) => displays.push(Display::Text),
             ("text", None) => return Err(bad("the terminal shows one screen".into())),
+            ("web", Some(at)) => displays.push(web(at, &bad)?),
             ("vnc", Some(rest)) => displays.push(vnc(rest, &bad)?),
             _ => return Err(bad(format!("'{text}' is no display"))),
         }
     }
     Ok(displays)
+}
+
+fn web(at: &str, bad: &dyn Fn(String) -> Refusal) -> Result<Display, Refusal> {
+    match Address::parse(at) {
+        Some(address @ Address::Tcp(_)) if address.is_local() => Ok(Display::Web(address)),
+        Some(Address::Tcp(_)) => Err(bad(format!(
+            "'{at}' can be reached from elsewhere, and the page is not encrypted: an SSH tunnel brings a loopback address there"
+        ))),
+        _ => Err(bad(format!("'{at}' is no address for a page"))),
+    }
+}
+
+/// Whether a page shows the serial line.
+pub fn is_on_web(displays: &[Display]) -> bool {
+    displays.iter().any(|d| matches!(d, Display::Web(_)))
 }
 
 fn vnc(text: &str, bad: &dyn Fn(String) -> Refusal) -> Result<Display, Refusal> {
@@ -106,12 +124,18 @@ pub struct Displays {
 
 impl Displays {
     /// Starts the servers.
-    pub fn open(displays: &[Display], machine: &Machine) -> anyhow::Result<Self> {
+    pub fn open(displays: &[Display], machine: &Machine, log: &SerialLog) -> anyhow::Result<Self> {
         let mut open = Self::default();
         let Some(seat) = seat(machine) else {
             return Ok(open);
         };
         for d in displays {
+            if let (Display::Web(address), Some(site)) = (d, crate::web::site(machine, log)) {
+                let (server, token) =
+                    display::web::start(address, site).map_err(|e| refused(&e, address))?;
+                eprintln!("ferry: http://{}/?token={token}", server.address());
+                open.servers.push(server);
+            }
             let Display::Vnc {
                 address,
                 password_file,

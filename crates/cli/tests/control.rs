@@ -1,15 +1,18 @@
 //! The control socket of a running machine, by `ferry ctl` and by lines of JSON.
 
 mod common;
+#[path = "guests/keys.rs"]
+mod keys;
 #[path = "guests/vga.rs"]
 mod vga;
 
 use common::{Running, Scratch, kernel, program};
+use keys::KEYS;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{ChildStdout, Output, Stdio};
 use std::time::Duration;
-use vga::{KEYS, out8, text_mode};
+use vga::{out8, text_mode};
 
 struct Guest {
     child: Running,

@@ -1,15 +1,18 @@
 //! The screen of a running machine: in the terminal and over VNC.
 
 mod common;
+#[path = "guests/keys.rs"]
+mod keys;
 #[path = "guests/vga.rs"]
 mod vga;
 
 use common::{Running, Scratch, kernel, program};
+use keys::KEYS;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use vga::{KEYS, out8, text_mode};
+use vga::{out8, text_mode};
 
 fn command(kernel: &str, args: &[&str]) -> Command {
     let mut c = program();

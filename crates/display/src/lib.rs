@@ -13,6 +13,7 @@ pub mod rfb;
 mod seat;
 pub mod text;
 mod tiles;
+pub mod web;
 
 pub use devices::vga::Snapshot;
 pub use listen::{Address, Server, Stream};

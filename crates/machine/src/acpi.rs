@@ -7,7 +7,7 @@ mod dsdt;
 #[cfg(test)]
 mod tests;
 
-use crate::layout;
+use crate::{Vga, layout};
 use acpi_tables::madt::{EnabledStatus, IoApic, ProcessorLocalApic};
 use acpi_tables::sdt::{GenericAddress, Sdt};
 use acpi_tables::{Aml, fadt, gas};
@@ -70,12 +70,12 @@ fn bytes(table: &dyn Aml) -> Vec<u8> {
 }
 
 /// Adds all tables but the root pointer; tells where RSDT and XSDT are.
-fn build(block: &mut Block, cpus: u8, memory: u64) -> (u32, u32) {
+fn build(block: &mut Block, cpus: u8, memory: u64, vga: Vga) -> (u32, u32) {
     /// FIRMWARE_CTRL, DSDT and X_DSDT of the FADT (table 5.9).
     const FADT_POINTERS: [(u32, u8); 3] = [(36, 4), (40, 4), (140, 8)];
     let facs = block.add(64, &facs());
     let dsdt = block.add(16, dsdt::table(cpus, memory).as_slice());
-    let fadt = block.add_linked(&bytes(&fadt_table(dsdt, facs)), FADT_POINTERS);
+    let fadt = block.add_linked(&bytes(&fadt_table(dsdt, facs, vga)), FADT_POINTERS);
     let madt = block.add(16, madt(cpus).as_slice());
     let hpet = block.add(16, hpet().as_slice());
     let listed = [fadt, madt, hpet];
@@ -100,7 +100,7 @@ pub fn tables(cpus: u8, memory: u64) -> Vec<u8> {
         bytes: vec![0; RSDP_SIZE],
         ..Block::default()
     };
-    let (rsdt, xsdt) = build(&mut block, cpus, memory);
+    let (rsdt, xsdt) = build(&mut block, cpus, memory, Vga::Absent);
     block.bytes[..RSDP_SIZE].copy_from_slice(&root_pointer(rsdt, xsdt));
     block.bytes
 }
@@ -153,11 +153,11 @@ impl Script {
 }
 
 /// All tables for firmware.
-pub(crate) fn linked(cpus: u8, memory: u64) -> Linked {
+pub(crate) fn linked(cpus: u8, memory: u64, vga: Vga) -> Linked {
     const HIGH: u8 = 1;
     const F_SEGMENT: u8 = 2;
     let mut block = Block::default();
-    let (rsdt, xsdt) = build(&mut block, cpus, memory);
+    let (rsdt, xsdt) = build(&mut block, cpus, memory, vga);
     let mut s = Script::default();
     s.allocate(RSDP_FILE, 16, F_SEGMENT);
     s.allocate(TABLES_FILE, 64, HIGH);
@@ -213,7 +213,7 @@ fn facs() -> [u8; 64] {
 }
 
 /// FADT (5.2.9).
-fn fadt_table(dsdt: u32, facs: u32) -> fadt::FADT {
+fn fadt_table(dsdt: u32, facs: u32, vga: Vga) -> fadt::FADT {
     let io = |port: u16, bits: u8, size| {
         gas::GAS::new(gas::AddressSpace::SystemIo, bits, 0, size, port.into())
     };
@@ -244,11 +244,14 @@ fn fadt_table(dsdt: u32, facs: u32) -> fadt::FADT {
     t.p_lvl2_lat = 101.into();
     t.p_lvl3_lat = 1001.into();
     t.century = mc146818::CENTURY_REGISTER;
-    t.iapc_boot_arch = (boot_arch::LEGACY_DEVICES
-        | boot_arch::KEYBOARD_CONTROLLER
-        | boot_arch::NO_VGA
-        | boot_arch::NO_ASPM)
-        .into();
+    // Without firmware nobody has set a mode of an adapter: a system must not take it for a console.
+    let no_vga = match vga {
+        Vga::Absent => boot_arch::NO_VGA,
+        Vga::Present => 0,
+    };
+    t.iapc_boot_arch =
+        (boot_arch::LEGACY_DEVICES | boot_arch::KEYBOARD_CONTROLLER | no_vga | boot_arch::NO_ASPM)
+            .into();
     t.reset_reg = io(layout::ACPI_RESET, 8, gas::AccessSize::ByteAccess);
     t.reset_value = acpi_pm::RESET_VALUE;
     t.x_pm1a_evt_blk = io(event, 32, gas::AccessSize::WordAccess);

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use crate::{Error, layout};
 use bus::{Bus, Clock};
 use memory::Ram;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Ports of the VGA and of Bochs' display interface, and the window of display memory.
@@ -45,6 +46,15 @@ impl Console {
     pub fn press_power_button(&self) {
         self.power.press_power_button();
     }
+}
+
+/// Where Debian's package `seabios` has the adapter's BIOS.
+const VIDEO_BIOS: &str = "/usr/share/seabios/vgabios-stdvga.bin";
+
+/// The video BIOS that belongs to the adapter, if its package is installed.
+pub fn video_bios() -> Option<PathBuf> {
+    let path = PathBuf::from(VIDEO_BIOS);
+    path.is_file().then_some(path)
 }
 
 /// Plugs a VGA in, with the video BIOS `rom` if there is one.

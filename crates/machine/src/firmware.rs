@@ -214,7 +214,7 @@ pub(crate) fn items(config: &Config, images: Option<&Images>, kernel: Option<&Ke
         e820.extend(1u32.to_le_bytes());
     }
     items.file("etc/e820", e820);
-    let tables = acpi::linked(crate::machine::CPUS, config.memory);
+    let tables = acpi::linked(crate::machine::CPUS, config.memory, config.vga);
     items.file(acpi::RSDP_FILE, tables.rsdp);
     items.file(acpi::TABLES_FILE, tables.tables);
     items.file("etc/table-loader", tables.loader);

@@ -34,7 +34,7 @@ pub use block::{
 };
 pub use bus::{ResetSource, StopReason, StopRequest};
 pub use config::{Config, DebugExit, DebugPorts, OnReset, Vga, cpu_models};
-pub use console::Console;
+pub use console::{Console, video_bios};
 pub use cpu::{Model as CpuModel, Stats};
 pub use engine::EngineKind;
 pub use error::{Blame, Error};

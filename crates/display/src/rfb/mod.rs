@@ -8,6 +8,7 @@ mod auth;
 mod encode;
 mod session;
 
+pub(crate) use auth::same;
 pub use session::{Ended, Session};
 
 use crate::{Address, Error, Seat, Server, Stream, Watch};

@@ -149,7 +149,7 @@ fn link(l: &Linked, tables_at: u32) -> Vec<u8> {
 #[test]
 fn firmware_links_the_same_tables() {
     let base = layout::ACPI_TABLES.0 as u32;
-    let block = link(&linked(1, 1 << 30), base + 64);
+    let block = link(&linked(1, 1 << 30, crate::Vga::Absent), base + 64);
     let (linked, direct) = (split(&block), split(&tables(1, 1 << 30)));
     assert_eq!(linked.len(), direct.len());
     for ((name, t), (want_name, want)) in linked.iter().zip(&direct) {
