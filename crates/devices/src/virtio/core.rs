@@ -103,7 +103,7 @@ impl Core {
             }
             Err(_) => {
                 drop(q);
-                self.break_device();
+                self.break_epoch(epoch);
                 None
             }
         }
@@ -134,11 +134,14 @@ impl Core {
         let Some(q) = self.queues.get(queue) else {
             return false;
         };
-        let done = work(&mut lock(q), &self.dma);
+        let mut q = lock(q);
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        let done = work(&mut q, &self.dma);
+        drop(q);
         match done {
             Ok(answer) => answer && self.is_running(),
             Err(_) => {
-                self.break_device();
+                self.break_epoch(epoch);
                 false
             }
         }
@@ -146,7 +149,15 @@ impl Core {
 
     /// The driver broke the rules: nothing goes on before a reset (2.1.2).
     pub fn break_device(&self) {
+        self.break_epoch(self.epoch.load(Ordering::SeqCst));
+    }
+
+    /// The same for what was found in a queue of `epoch`: after a reset it is of no consequence.
+    fn break_epoch(&self, epoch: u64) {
         let mut c = lock(&self.common);
+        if self.epoch.load(Ordering::SeqCst) != epoch {
+            return;
+        }
         if c.status & status::NEEDS_RESET == 0 {
             tracing::debug!(target: "devices::virtio", "the driver broke a queue");
         }
@@ -317,7 +328,7 @@ impl Request {
         match pushed {
             Ok(true) => core.interrupt(&mut lock(&core.common), ISR_QUEUE, Some(vector)),
             Ok(false) => {}
-            Err(_) => core.break_device(),
+            Err(_) => core.break_epoch(self.epoch),
         }
     }
 }
