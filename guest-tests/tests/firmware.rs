@@ -177,3 +177,33 @@ fn ovmf_to_its_shell() {
     assert_eq!(new.len(), old.len());
     assert!(new != old, "no variable was written");
 }
+
+/// OVMF starts a kernel that it gets from the machine, and the kernel powers the machine off through our tables.
+#[test]
+fn ovmf_starts_a_kernel() {
+    let name = "ovmf_starts_a_kernel";
+    let Some(mut config) = config(name, "ovmf", fastest()) else {
+        return;
+    };
+    let files = guest::file("vmlinuz").and_then(|k| Ok((k, guest::file("initrd")?)));
+    let (kernel, initrd) = match files {
+        Ok(files) => files,
+        Err(why) => {
+            eprintln!("{name}: skipped, the guest's files cannot be had: {why}");
+            return;
+        }
+    };
+    config.memory = 512 << 20;
+    config.kernel = Some(kernel);
+    config.initrd = Some(initrd);
+    config.command_line = "console=ttyS0 panic=-1 loglevel=4".to_owned();
+    let command = "ls -d /sys/firmware/efi; poweroff -f\n";
+    let script = Some(("root@ferry:/root# ", command));
+    let outcome = common::converse(&config, UEFI_LIMIT, script);
+    let output = &outcome.output;
+    assert!(
+        output.lines().any(|l| l.trim() == "/sys/firmware/efi"),
+        "{output}"
+    );
+    assert_eq!(outcome.reason, Some(StopReason::PowerOff), "{output}");
+}
