@@ -140,6 +140,14 @@ pub struct Run {
     #[arg(long, value_name = "FILE[,KEY=VALUE...]")]
     pub floppy: Vec<String>,
 
+    /// A network card (virtio) and what it is connected to: `user`, a network in this process, where the guest gets 10.0.2.15 by DHCP,
+    /// reaches the host's loopback as 10.0.2.2 and other hosts by their addresses. Behind it, separated by commas,
+    /// `hostfwd=tcp:[HOST]:PORT-:PORT` (or `udp:`; on loopback if there is no HOST; may be repeated): a port of the host leads to one of the
+    /// guest; `restrict=on`: the guest reaches nothing outside; `mac=` an address; `model=virtio`; `dump=FILE`: all frames, as Wireshark
+    /// reads them. May be given several times
+    #[arg(long, value_name = "NETWORK[,KEY=VALUE...]")]
+    pub net: Vec<String>,
+
     /// Where serial line COM1 goes: `stdio` (the default), `null` (the default with --display text), `file:PATH` (output only) or
     /// `unix:PATH` (a socket that clients connect to)
     #[arg(long, value_name = "LINE")]

@@ -99,6 +99,7 @@ impl Request {
         let video_bios = run.vga_rom.clone().or_else(own_bios);
         let machine = machine::Config {
             drives,
+            cards: crate::cards::cards(&run.net)?,
             memory: memory(&run.memory)?,
             cpu: cpu(&run.cpu)?,
             engine,

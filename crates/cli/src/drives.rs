@@ -163,7 +163,7 @@ fn switch(value: &str) -> Option<bool> {
 }
 
 /// Cuts at single commas; a double one is a comma.
-fn split(text: &str) -> Vec<String> {
+pub fn split(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {

@@ -1,6 +1,7 @@
 //! `ferry`: arguments in, exit status out.
 
 mod args;
+mod cards;
 mod config;
 mod ctl;
 mod disk;

@@ -56,6 +56,7 @@ pub struct Config {
     /// The display adapter's BIOS.
     pub video_bios: Option<PathBuf>,
     pub drives: Vec<crate::drives::Drive>,
+    pub cards: Vec<crate::cards::Card>,
     pub debug_ports: DebugPorts,
     pub firmware: Firmware,
 }

@@ -62,6 +62,8 @@ pub enum Error {
     Load(#[from] memory::OutsideRam),
     #[error(transparent)]
     Disk(block::Error),
+    #[error(transparent)]
+    Network(net::Error),
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
     #[error("{0}")]
@@ -83,7 +85,8 @@ impl Error {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Disk(e) if e.blames_host() => Blame::Host,
-            Self::Disk(_) => Blame::Arguments,
+            Self::Network(e) if e.blames_host() => Blame::Host,
+            Self::Disk(_) | Self::Network(_) => Blame::Arguments,
             Self::Open { .. }
             | Self::Directory { .. }
             | Self::TooLarge { .. }

@@ -6,6 +6,7 @@
 
 pub mod acpi;
 mod board;
+pub mod cards;
 mod config;
 mod console;
 pub mod drives;
@@ -42,5 +43,9 @@ pub use firmware::{Firmware, Variables};
 pub use image::BootImage;
 pub use machine::{Machine, describe};
 pub use media::Media;
+pub use net::{
+    Forward as NetForward, Protocol as NetProtocol, Restrict as NetRestrict,
+    UserOptions as NetUserOptions,
+};
 pub use remote::Remote;
 pub use serial::SerialInput;

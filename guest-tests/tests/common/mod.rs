@@ -49,6 +49,7 @@ pub fn config(kernel: PathBuf, cpu: &str, engine: EngineKind) -> Config {
         vga: machine::Vga::Absent,
         video_bios: None,
         drives: Vec::new(),
+        cards: Vec::new(),
         debug_ports: Default::default(),
         firmware: Default::default(),
         engine,

@@ -17,6 +17,7 @@
 mod blk;
 mod core;
 mod legacy;
+mod net;
 mod pci;
 mod queue;
 mod rng;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use self::core::{Core, Request};
 pub use blk::Blk;
+pub use net::Net;
 pub use pci::VirtioPci;
 pub use queue::Segment;
 pub use rng::Rng;

@@ -8,11 +8,12 @@ use anyhow::{Context, Result};
 
 use super::cpio::Archive;
 
-/// What a guest needs for its disks; what a kernel does not have as a module is left out.
-const WANTED: [&str; 11] = [
+/// What a guest needs for its disks and its network; what a kernel does not have as a module is left out.
+const WANTED: [&str; 12] = [
     "virtio_pci",
     "virtio_blk",
     "virtio_rng",
+    "virtio_net",
     "sd_mod",
     "sr_mod",
     "ata_piix",
