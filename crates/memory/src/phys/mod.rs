@@ -1,4 +1,5 @@
-//! Guest RAM: one anonymous mapping of the host, seen by guest-physical address.
+//! Guest RAM: one anonymous mapping of the host, seen by guest-physical address. Memory beside it stands in `banks`, what is known of
+//! code in each frame in `code`.
 //!
 //! # Unsafe
 //! This module owns the mapping. Invariant: every offset handed to the pointer was checked against the mapping's length by
@@ -6,10 +7,21 @@
 //! it is only ever read and written through raw pointers; a torn value is the guest's own race.
 #![expect(unsafe_code, reason = "owns the host mapping behind guest RAM")]
 
+mod banks;
+mod code;
+mod journal;
+
+pub use banks::Rights;
+pub(crate) use code::Writers;
+pub use code::lines;
+
 use arch::{GuestPhys, PAGE_SHIFT, Uint};
+use banks::{Bank, NOWHERE};
+use code::Frame;
+use journal::Journal;
 use memmap2::{MmapOptions, MmapRaw};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// First byte of the hole for MMIO below 4 GiB.
 pub const HOLE_START: u64 = 0xc000_0000;
@@ -39,98 +51,6 @@ pub struct OutsideRam {
     pub len: u64,
 }
 
-/// log2 of the bytes in a line: the grain in which code is kept apart from data in a frame.
-pub const LINE_SHIFT: u32 = 6;
-
-/// The lines of a frame that `len` bytes at `offset` touch, as a bit set.
-pub fn lines(offset: usize, len: usize) -> u64 {
-    let first = (offset >> LINE_SHIFT) as u32 & 63;
-    let last = ((offset + len.max(1) - 1) >> LINE_SHIFT).min(63) as u32;
-    (u64::MAX >> (63 - last.max(first))) & (u64::MAX << first)
-}
-
-/// Which of the processor's accesses to a frame go to its memory; the others go to the bus.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Rights {
-    /// All to the bus: another device stands there (video memory, a flash chip in command mode, memory that is not enabled).
-    Bus = 0,
-    /// Loads and fetches to memory: ROM.
-    Read = 1,
-    /// Stores to memory: shadow RAM that is being filled.
-    Write = 2,
-    /// All to memory.
-    ReadWrite = 3,
-}
-
-impl Rights {
-    /// Bit 0: loads and fetches, bit 1: stores.
-    pub fn of(bits: u8) -> Self {
-        match bits & 3 {
-            0 => Self::Bus,
-            1 => Self::Read,
-            2 => Self::Write,
-            _ => Self::ReadWrite,
-        }
-    }
-    /// Loads and fetches go to memory.
-    pub fn read(self) -> bool {
-        self as u8 & 1 != 0
-    }
-    /// Stores go to memory.
-    pub fn write(self) -> bool {
-        self as u8 & 2 != 0
-    }
-}
-
-/// Memory beside the RAM: a flash chip, video memory. It stands where it is placed, inside the hole below 4 GiB or above all RAM.
-struct Bank {
-    /// Guest-physical address; `u64::MAX` if it is nowhere.
-    base: AtomicU64,
-    size: u64,
-    /// Where it begins in the mapping.
-    offset: usize,
-}
-
-const NOWHERE: u64 = u64::MAX;
-
-/// What is known of a frame beside its content.
-struct Frame {
-    /// [`Rights`].
-    rights: AtomicU8,
-    /// The lines that decoded blocks or translations were made from.
-    code: AtomicU64,
-    /// Moves on whenever code in it is overwritten.
-    generation: AtomicU32,
-    /// Zero if TLBs may let stores through; else one more than the stores that came since the last code in it was overwritten.
-    guard: AtomicU16,
-    /// Where in a TLB entries that let stores through may be: see [`Writers`].
-    writers: AtomicU16,
-}
-
-impl Frame {
-    fn new() -> Self {
-        Self {
-            rights: AtomicU8::new(Rights::ReadWrite as u8),
-            code: AtomicU64::new(0),
-            generation: AtomicU32::new(0),
-            guard: AtomicU16::new(0),
-            writers: AtomicU16::new(0),
-        }
-    }
-}
-
-/// In which places of the TLBs' arrays there may be entries that let stores to a frame through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Writers {
-    None,
-    At(usize),
-    Anywhere,
-}
-
-/// Stores to a guarded frame that holds no code any more, until TLBs may let them through again: code often comes back.
-const PATIENCE: u16 = 64;
-
 /// The machine's RAM: from 0 up to 3 GiB, the rest from 4 GiB up.
 pub struct Ram {
     map: MmapRaw,
@@ -146,17 +66,6 @@ pub struct Ram {
     journaling: AtomicBool,
     journal: Mutex<Journal>,
 }
-
-/// What stores replaced, in their order.
-#[derive(Default)]
-struct Journal {
-    /// Offset in the mapping and bytes of each window; what stood there follows in `old`.
-    windows: Vec<(usize, usize)>,
-    old: Vec<u8>,
-}
-
-/// What is kept on either side of a store, so that one which is too wide shows.
-const MARGIN: usize = 16;
 
 impl Ram {
     /// `bytes` of zeroed RAM. The host commits pages as the guest touches them.
@@ -243,132 +152,9 @@ impl Ram {
         (start.checked_add(len)? <= room).then_some(start as usize)
     }
 
-    #[cold]
-    fn bank_offset(&self, addr: GuestPhys, len: u64) -> Option<usize> {
-        self.banks.iter().find_map(|b| {
-            let start = addr.0.checked_sub(b.base.load(Ordering::Acquire))?;
-            (start.checked_add(len)? <= b.size).then_some(b.offset + start as usize)
-        })
-    }
-
     /// Whether all of these bytes are RAM, not a bank's memory: what devices reach by DMA.
     pub fn is_main(&self, addr: GuestPhys, len: u64) -> bool {
         self.main_offset(addr, len).is_some()
-    }
-
-    /// The bank that a mapping's offset lies in.
-    fn bank_at(&self, offset: usize) -> Option<&Bank> {
-        self.banks.iter().find(|b| {
-            offset
-                .checked_sub(b.offset)
-                .is_some_and(|o| (o as u64) < b.size)
-        })
-    }
-
-    /// A number that moves on whenever [`Ram::set_rights`] or [`Ram::place`] change something.
-    #[inline]
-    pub fn layout(&self) -> u32 {
-        self.layout.load(Ordering::Acquire)
-    }
-
-    /// Which accesses to the frame go to memory; none if there is none.
-    pub fn rights(&self, frame: u64) -> Rights {
-        self.frame(frame).map_or(Rights::Bus, |f| {
-            Rights::of(f.rights.load(Ordering::Relaxed))
-        })
-    }
-
-    /// From now on the processor's accesses to the frames of this range go to memory by `rights`, as far as there is memory. Devices and
-    /// loaders reach it all the same.
-    pub fn set_rights(&self, addr: GuestPhys, len: u64, rights: Rights) {
-        let mut changed = false;
-        for frame in addr.frame()..=GuestPhys(addr.0.saturating_add(len.saturating_sub(1))).frame()
-        {
-            let Some(o) = self.offset(GuestPhys(frame << PAGE_SHIFT), 1) else {
-                continue;
-            };
-            changed |= self.set_frame_rights(o, rights);
-        }
-        if changed {
-            self.layout.fetch_add(1, Ordering::Release);
-        }
-    }
-
-    /// The same for a part of bank `n`, wherever it stands.
-    pub fn set_bank_rights(&self, n: usize, offset: u64, len: u64, rights: Rights) {
-        let Some(b) = self.banks.get(n) else { return };
-        let end = offset.saturating_add(len).min(b.size);
-        let mut changed = false;
-        for at in (offset & !0xfff..end).step_by(1 << PAGE_SHIFT) {
-            changed |= self.set_frame_rights(b.offset + at as usize, rights);
-        }
-        if changed {
-            self.layout.fetch_add(1, Ordering::Release);
-        }
-    }
-
-    fn set_frame_rights(&self, offset: usize, rights: Rights) -> bool {
-        let Some(f) = self.frames.get(offset >> PAGE_SHIFT) else {
-            return false;
-        };
-        let old = f.rights.swap(rights as u8, Ordering::Relaxed);
-        if old != rights as u8 {
-            self.touch_code(offset & !0xfff, 1 << PAGE_SHIFT);
-        }
-        old != rights as u8
-    }
-
-    /// Bank `n` stands at `base`, a page's address, from now on, or nowhere. RAM hides what overlaps it.
-    pub fn place(&self, n: usize, base: Option<GuestPhys>) {
-        let Some(b) = self.banks.get(n) else { return };
-        let new = match base {
-            Some(GuestPhys(at)) if at & 0xfff == 0 && at.checked_add(b.size).is_some() => at,
-            _ => NOWHERE,
-        };
-        if b.base.load(Ordering::Acquire) != new {
-            // While the old frame numbers can still be told.
-            self.touch_code(b.offset, b.size as usize);
-            b.base.store(new, Ordering::Release);
-            self.layout.fetch_add(1, Ordering::Release);
-        }
-    }
-
-    /// Where `len` bytes of bank `n` are in the mapping.
-    fn in_bank(&self, n: usize, offset: u64, len: usize) -> Option<usize> {
-        let b = self.banks.get(n)?;
-        (offset.checked_add(len as u64)? <= b.size).then_some(b.offset + offset as usize)
-    }
-
-    /// Copies out of bank `n`, wherever it stands; tells whether that much is there.
-    pub fn read_bank(&self, n: usize, offset: u64, into: &mut [u8]) -> bool {
-        let Some(o) = self.in_bank(n, offset, into.len()) else {
-            return false;
-        };
-        // SAFETY: `in_bank` checked the range; `into` is host memory, hence does not overlap.
-        unsafe {
-            self.map
-                .as_ptr()
-                .add(o)
-                .copy_to_nonoverlapping(into.as_mut_ptr(), into.len())
-        };
-        true
-    }
-
-    /// Copies into bank `n`, whatever the processor's rights there.
-    pub fn write_bank(&self, n: usize, offset: u64, from: &[u8]) -> bool {
-        let Some(o) = self.in_bank(n, offset, from.len()) else {
-            return false;
-        };
-        self.note(o, from.len());
-        // SAFETY: as in `read_bank`.
-        unsafe {
-            self.map
-                .as_mut_ptr()
-                .add(o)
-                .copy_from_nonoverlapping(from.as_ptr(), from.len())
-        };
-        self.touch_code(o, from.len());
-        true
     }
 
     #[inline]
@@ -520,44 +306,6 @@ impl Ram {
         Ok(())
     }
 
-    /// How many of `len` bytes at `addr`, inside one frame, come before the first line that code was made from.
-    pub fn free_of_code(&self, addr: GuestPhys, len: usize) -> usize {
-        let code = self
-            .frame(addr.frame())
-            .map_or(0, |f| f.code.load(Ordering::Relaxed));
-        let hit = code & lines(addr.offset(), len);
-        if hit == 0 {
-            return len;
-        }
-        ((hit.trailing_zeros() as usize) << LINE_SHIFT).saturating_sub(addr.offset())
-    }
-
-    /// Code lines among `len` bytes at `offset` of the mapping are stale now.
-    fn touch_code(&self, offset: usize, len: usize) {
-        let mut at = offset;
-        let end = offset + len;
-        while at < end {
-            let i = at >> PAGE_SHIFT;
-            let within = at & 0xfff;
-            let step = (0x1000 - within).min(end - at);
-            let frame = &self.frames[i];
-            let code = frame.code.load(Ordering::Relaxed);
-            if code != 0 {
-                let hit = code & lines(within, step);
-                if hit != 0 {
-                    frame.code.fetch_and(!hit, Ordering::Relaxed);
-                    frame.generation.fetch_add(1, Ordering::Release);
-                    self.stale
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push((self.frame_of(i), hit));
-                    self.has_stale.store(true, Ordering::Release);
-                }
-            }
-            at += step;
-        }
-    }
-
     /// The frame number of an index.
     fn frame_of(&self, index: usize) -> u64 {
         let f = index as u64;
@@ -573,20 +321,6 @@ impl Ram {
         } else {
             f
         }
-    }
-
-    /// Whether [`Ram::take_stale`] has something to give.
-    #[inline]
-    pub fn has_stale(&self) -> bool {
-        self.has_stale.load(Ordering::Relaxed)
-    }
-
-    /// Frames with the code lines that were overwritten since the last call, in `into`, which is emptied first.
-    pub fn take_stale(&self, into: &mut Vec<(u64, u64)>) {
-        into.clear();
-        self.has_stale.store(false, Ordering::Relaxed);
-        let mut stale = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(into, &mut stale);
     }
 
     /// One plain value out of RAM.
@@ -623,162 +357,11 @@ impl Ram {
         a.compare_exchange(old, new, Ordering::SeqCst, Ordering::Relaxed)
             .is_ok()
     }
-
-    /// From now on what stores replace is recorded, anew: for checking one engine against another. One vCPU only.
-    pub(crate) fn start_journal(&self) {
-        let mut j = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        j.windows.clear();
-        j.old.clear();
-        self.journaling.store(true, Ordering::Relaxed);
-    }
-
-    /// Nothing is recorded any more; what was recorded stays until the next start.
-    pub(crate) fn stop_journal(&self) {
-        self.journaling.store(false, Ordering::Relaxed);
-    }
-
-    /// The next store goes to `len` bytes at `offset`.
-    #[inline]
-    fn note(&self, offset: usize, len: usize) {
-        if self.journaling.load(Ordering::Relaxed) {
-            self.record(offset, len);
-        }
-    }
-
-    /// The next store goes to `len` bytes at a host address of the mapping.
-    pub(crate) fn note_host(&self, host: u64, len: usize) {
-        self.note(host.wrapping_sub(self.map.as_ptr() as u64) as usize, len);
-    }
-
-    #[cold]
-    fn record(&self, offset: usize, len: usize) {
-        let start = offset.saturating_sub(MARGIN);
-        let end = (offset + len + MARGIN).min(self.map.len());
-        let mut j = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        j.windows.push((start, end.saturating_sub(start)));
-        self.append(start, end.saturating_sub(start), &mut j.old);
-    }
-
-    fn append(&self, offset: usize, len: usize, to: &mut Vec<u8>) {
-        if offset + len > self.map.len() {
-            return;
-        }
-        let at = to.len();
-        to.resize(at + len, 0);
-        // SAFETY: just checked against the mapping; `to` is host memory of `len` more bytes.
-        unsafe {
-            self.map
-                .as_ptr()
-                .add(offset)
-                .copy_to_nonoverlapping(to[at..].as_mut_ptr(), len)
-        };
-    }
-
-    /// Appends what now stands where the recorded stores went, one window behind the other.
-    pub fn read_journal(&self, to: &mut Vec<u8>) {
-        let j = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        for &(offset, len) in &j.windows {
-            self.append(offset, len, to);
-        }
-    }
-
-    /// The windows of [`Ram::read_journal`], in its order.
-    pub fn journal_windows(&self) -> Vec<(GuestPhys, usize)> {
-        let j = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        let base = self.map.as_ptr() as u64;
-        j.windows
-            .iter()
-            .filter_map(|&(o, len)| Some((self.guest_of(base + o as u64)?, len)))
-            .collect()
-    }
-
-    /// Puts back what the recorded stores replaced.
-    pub(crate) fn undo_journal(&self) {
-        let j = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut end = j.old.len();
-        for &(offset, len) in j.windows.iter().rev() {
-            let at = end - len;
-            // SAFETY: `record` took the window from inside the mapping, and as many bytes.
-            unsafe {
-                self.map
-                    .as_mut_ptr()
-                    .add(offset)
-                    .copy_from_nonoverlapping(j.old[at..end].as_ptr(), len)
-            };
-            end = at;
-        }
-    }
-
-    /// Whether stores to the frame must be looked at: code was made from it, not long ago.
-    #[inline]
-    pub fn is_guarded(&self, frame: u64) -> bool {
-        self.frame(frame)
-            .is_some_and(|f| f.guard.load(Ordering::Relaxed) != 0)
-    }
-
-    /// Counts a store to a guarded frame that hit no code. Without code for long enough the guard is lifted.
-    pub fn count_idle_store(&self, frame: u64) {
-        let Some(f) = self.frame(frame) else { return };
-        if f.code.load(Ordering::Relaxed) == 0 {
-            let n = f.guard.load(Ordering::Relaxed);
-            let next = match n {
-                0 | PATIENCE.. => 0,
-                n => n + 1,
-            };
-            f.guard.store(next, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether `len` bytes at `addr`, inside one frame, touch lines that code was made from.
-    #[inline]
-    pub fn is_code_at(&self, addr: GuestPhys, len: usize) -> bool {
-        self.frame(addr.frame())
-            .is_some_and(|f| f.code.load(Ordering::Relaxed) & lines(addr.offset(), len) != 0)
-    }
-
-    /// Notes that code is made from these lines of the frame; tells the frame's generation and whether it was not guarded before (then
-    /// write tags to the frame must go from every TLB before the code is used). `None` if it is not RAM.
-    pub fn mark_code(&self, frame: u64, lines: u64) -> Option<(u32, bool)> {
-        let f = self.frame(frame)?;
-        f.code.fetch_or(lines, Ordering::SeqCst);
-        let new = f.guard.swap(1, Ordering::SeqCst) == 0;
-        Some((f.generation.load(Ordering::Acquire), new))
-    }
-
-    /// The frame's generation: moves on whenever code in it is overwritten.
-    #[inline]
-    pub fn generation(&self, frame: u64) -> u32 {
-        self.frame(frame)
-            .map_or(0, |f| f.generation.load(Ordering::Acquire))
-    }
-
-    /// Notes that the entries at `place` of a TLB let stores to the frame through.
-    pub(crate) fn note_writer(&self, frame: u64, place: usize) {
-        if let Some(f) = self.frame(frame) {
-            let here = place as u16 + 1;
-            let known = f.writers.load(Ordering::Relaxed);
-            if known != here {
-                let now = if known == 0 { here } else { u16::MAX };
-                f.writers.store(now, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Where such entries may be; there are none from now on.
-    pub(crate) fn take_writers(&self, frame: u64) -> Writers {
-        match self
-            .frame(frame)
-            .map_or(0, |f| f.writers.swap(0, Ordering::Relaxed))
-        {
-            0 => Writers::None,
-            u16::MAX => Writers::Anywhere,
-            n => Writers::At(usize::from(n) - 1),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::code::PATIENCE;
     use super::*;
 
     #[test]
