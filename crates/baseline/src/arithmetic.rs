@@ -158,6 +158,14 @@ impl<A: HostAssembler> Baseline<A> {
     }
 }
 
+/// The operands of an operation whose order does not matter: a constant stands second.
+fn constant_last<W>(a: Typed<W>, b: Typed<W>) -> (Val, Val) {
+    match a.0 {
+        Val::Imm(_) => (b.0, a.0),
+        _ => (a.0, b.0),
+    }
+}
+
 pub(crate) fn add<A: HostAssembler, W: Width>(
     w: &mut Baseline<A>,
     a: Typed<W>,
@@ -196,11 +204,7 @@ pub(crate) fn mul<A: HostAssembler, W: Width>(
     a: Typed<W>,
     b: Typed<W>,
 ) -> Typed<W> {
-    let (a, b) = if let Val::Imm(_) = a.0 {
-        (b.0, a.0)
-    } else {
-        (a.0, b.0)
-    };
+    let (a, b) = constant_last(a, b);
     let v = w.binary::<W>(Alu::Mul, a, b);
     w.v.host = None;
     t(v)
@@ -211,11 +215,7 @@ pub(crate) fn and<A: HostAssembler, W: Width>(
     a: Typed<W>,
     b: Typed<W>,
 ) -> Typed<W> {
-    let (a, b) = if let Val::Imm(_) = a.0 {
-        (b.0, a.0)
-    } else {
-        (a.0, b.0)
-    };
+    let (a, b) = constant_last(a, b);
     match (a, b) {
         (Val::Imm(x), Val::Imm(y)) => t(Val::Imm(x & y)),
         (a, b) if a == b => t(a),
@@ -237,11 +237,7 @@ pub(crate) fn or<A: HostAssembler, W: Width>(
     a: Typed<W>,
     b: Typed<W>,
 ) -> Typed<W> {
-    let (a, b) = if let Val::Imm(_) = a.0 {
-        (b.0, a.0)
-    } else {
-        (a.0, b.0)
-    };
+    let (a, b) = constant_last(a, b);
     match (a, b) {
         (Val::Imm(x), Val::Imm(y)) => t(Val::Imm(x | y)),
         (_, Val::Imm(0)) => t(a),
@@ -265,11 +261,7 @@ pub(crate) fn xor<A: HostAssembler, W: Width>(
     if a.0 == b.0 {
         return t(Val::Imm(0));
     }
-    let (a, b) = if let Val::Imm(_) = a.0 {
-        (b.0, a.0)
-    } else {
-        (a.0, b.0)
-    };
+    let (a, b) = constant_last(a, b);
     match (a, b) {
         (Val::Imm(x), Val::Imm(y)) => t(Val::Imm(x ^ y)),
         _ => t(w.binary::<W>(Alu::Xor, a, b)),
@@ -480,11 +472,7 @@ pub(crate) fn eq<A: HostAssembler, W: Width>(
     a: Typed<W>,
     b: Typed<W>,
 ) -> Bool {
-    let (a, b) = if let Val::Imm(_) = a.0 {
-        (b.0, a.0)
-    } else {
-        (a.0, b.0)
-    };
+    let (a, b) = constant_last(a, b);
     w.compare::<W>(Cond::Eq, a, b)
 }
 

@@ -1,21 +1,21 @@
-//! A block under construction: exits, slow paths, flags; and what comes out of it.
+//! A block under construction: its instructions and exits; and what comes out of it.
 //!
-//! Layout of a block: the hot path in guest order, then the cold paths that it planned, then constants. Control leaves only through
-//! [`Baseline::exit_to`], [`Baseline::exit_through`] and the cold paths, and always with the deferred flags stored, guest registers
-//! written through and the retired instructions counted.
+//! Layout of a block: the hot path in guest order, then the sides of branches, then the rare ways, which the engine puts elsewhere
+//! (`cold` plans and writes both). Control leaves only through [`Baseline::exit_to`], [`Baseline::exit_through`] and the planned paths, and
+//! always with the deferred flags stored, guest registers written through and the retired instructions counted.
 
-use crate::host::{Cond, Fixup, HostAssembler, Label, Reg, Size, Src};
+use crate::cold::{Cold, ColdKind, Target};
+use crate::host::{Cond, Fixup, HostAssembler, Reg, Size};
 use crate::loops::{Moves, Top};
-use crate::values::{Place, Spot, Val, Values};
+use crate::values::{Val, Values};
 use crate::x87::{Known, X87Call};
-use arch::{Fault, Mode, Size as ModeSize};
-use cpu::native::{Stubs, exit, offset, site};
+use arch::{Mode, Size as ModeSize};
+use cpu::native::{offset, site};
 use decode::Insn;
 use semantics::emit::{Cc, CcOp, Flags, OpSize};
 use semantics::fp::{FpFormat, FpOp, Relation};
 use semantics::table::{self, Helper};
 use semantics::vector::VecOp;
-use std::mem::offset_of;
 
 /// The deferred flags as the block knows them.
 #[derive(Clone, Copy)]
@@ -42,57 +42,6 @@ impl Deferred {
     };
 }
 
-/// What a cold path stores before it leaves or calls.
-#[derive(Clone, Copy)]
-pub(crate) struct Snapshot {
-    cc: Cc,
-    res: Option<Place>,
-    src: Option<Place>,
-    dst: Option<Place>,
-}
-
-/// A path that is taken rarely, written behind the hot one.
-struct Cold {
-    entry: Label,
-    flags: Option<Snapshot>,
-    kind: ColdKind,
-}
-
-enum ColdKind {
-    /// A slow load: answers in `d`, then back.
-    Load {
-        site: u64,
-        addr: Place,
-        d: Reg,
-        back: Label,
-    },
-    /// A slow store.
-    Store {
-        site: u64,
-        addr: Place,
-        value: Place,
-        back: Label,
-    },
-    /// Leaves with the instruction to be done by the evaluator, or with an exception.
-    Leave { site: u64, reason: u64 },
-    /// Loads the host's x87, then back.
-    X87Load { back: Label },
-    /// Leaves to `target`, counting `count`.
-    Branch {
-        target: Near,
-        count: u32,
-        moves: Moves,
-    },
-    /// The attention word asks: RIP becomes the target.
-    Attend { target: Target },
-    /// A link slot that leads nowhere yet.
-    Unlinked { slot: u32, target: i64 },
-    /// The jump cache does not know the address in the register.
-    Lookup { rip: Reg },
-    /// It stands there already.
-    Written,
-}
-
 /// A relative target.
 #[derive(Clone, Copy)]
 pub(crate) struct Near {
@@ -100,12 +49,6 @@ pub(crate) struct Near {
     pub distance: i64,
     /// The address is truncated to 16 bits.
     pub narrow: bool,
-}
-
-#[derive(Clone, Copy)]
-enum Target {
-    Page(i64),
-    Reg(Reg),
 }
 
 /// A data word beside the code that the engine fills in.
@@ -160,7 +103,7 @@ pub struct Baseline<A: HostAssembler> {
     pub(crate) v: Values<A>,
     pub(crate) mode: Mode,
     pub(crate) deferred: Deferred,
-    cold: Vec<Cold>,
+    pub(crate) cold: Vec<Cold>,
     marks: Vec<u32>,
     pub(crate) cells: Vec<Cell>,
     /// Distance of the instruction under construction from the page's start.
@@ -322,29 +265,6 @@ impl<A: HostAssembler> Baseline<A> {
         site::pack(self.at, self.done, extra)
     }
 
-    /// The same for a stub that preserves registers: vector registers only if there is something in them.
-    fn access_site(&self, extra: u64) -> u64 {
-        let vectors = if self.v.x.live() { site::VECTORS } else { 0 };
-        self.site(extra) | vectors
-    }
-
-    fn snapshot(&self) -> Option<Snapshot> {
-        let Deferred::Known {
-            flags,
-            stored: false,
-        } = self.deferred
-        else {
-            return None;
-        };
-        let [res, src, dst] = inputs(&flags).map(|v| v.map(|v| self.v.place(v)));
-        Some(Snapshot {
-            cc: flags.cc,
-            res,
-            src,
-            dst,
-        })
-    }
-
     /// Stores the deferred flags if the `Cpu` does not have them yet.
     pub(crate) fn store_flags(&mut self) {
         if let Some(s) = self.snapshot() {
@@ -353,155 +273,6 @@ impl<A: HostAssembler> Baseline<A> {
                 *stored = true;
             }
         }
-    }
-
-    /// Writes the flags to the `Cpu`. Uses no register that may hold a value; changes the host's flags only for lazy inputs.
-    fn write_snapshot(&mut self, s: Snapshot) {
-        let cc = i32::from(s.cc.op as u8) | i32::from(s.cc.size as u8) << 8;
-        self.v.asm.store_cpu_imm(Size::B32, offset::CC as i32, cc);
-        for (place, o) in [
-            (s.res, offset::RES),
-            (s.src, offset::SRC),
-            (s.dst, offset::DST),
-        ] {
-            if let Some(p) = place {
-                self.write_place(p, o as i32);
-            }
-        }
-    }
-
-    /// Puts a value into a `Cpu` field without changing a register.
-    fn write_place(&mut self, p: Place, to: i32) {
-        match p {
-            Place::At(Spot::Imm(v)) => self.write_imm(to, v),
-            Place::At(Spot::Reg(r)) => self.v.asm.store_cpu(Size::B64, to, r),
-            Place::At(Spot::Cpu(from)) => self.v.asm.copy_cpu(to, from),
-            Place::Compare(c, size, a, b) => {
-                self.v.asm.store_cpu_imm(Size::B64, to, 0);
-                let (a, b) = self.borrow(a, b);
-                self.v.asm.compare(size, a.0, Src::Reg(b.0));
-                self.give_back(a, b);
-                self.v.asm.set_cpu(c, to);
-            }
-            Place::Bits(c, size, v, mask) => {
-                self.v.asm.store_cpu_imm(Size::B64, to, 0);
-                let (a, b) = self.borrow(v, Spot::Imm(0));
-                self.v.asm.test_bits(size, a.0, mask);
-                self.give_back(a, b);
-                self.v.asm.set_cpu(c, to);
-            }
-        }
-    }
-
-    fn write_imm(&mut self, to: i32, v: u64) {
-        match i32::try_from(v as i64) {
-            Ok(v) => self.v.asm.store_cpu_imm(Size::B64, to, v),
-            Err(_) => {
-                self.v.asm.store_cpu_imm(Size::B32, to, v as u32 as i32);
-                self.v
-                    .asm
-                    .store_cpu_imm(Size::B32, to + 4, (v >> 32) as u32 as i32);
-            }
-        }
-    }
-
-    /// Two operands in registers; those that stood elsewhere borrow one, whose content is saved. Tells which are borrowed.
-    fn borrow(&mut self, a: Spot, b: Spot) -> ((Reg, bool), (Reg, bool)) {
-        let own = |s: Spot| if let Spot::Reg(r) = s { Some(r) } else { None };
-        let other = |taken: [Option<Reg>; 2]| {
-            A::POOL
-                .iter()
-                .copied()
-                .find(|r| !taken.contains(&Some(*r)))
-                .unwrap_or(A::POOL[0])
-        };
-        let ra = own(a).unwrap_or_else(|| other([own(b), None]));
-        let rb = own(b).unwrap_or_else(|| other([Some(ra), None]));
-        for (spot, r, save) in [(a, ra, 0), (b, rb, 8)] {
-            if own(spot).is_none() {
-                self.v
-                    .asm
-                    .store_cpu(Size::B64, offset::SAVED as i32 + save, r);
-                match spot {
-                    Spot::Imm(v) => self.v.asm.constant(r, v),
-                    Spot::Cpu(o) => self.v.asm.load_cpu(Size::B64, r, o),
-                    Spot::Reg(_) => {}
-                }
-            }
-        }
-        ((ra, own(a).is_none()), (rb, own(b).is_none()))
-    }
-
-    fn give_back(&mut self, a: (Reg, bool), b: (Reg, bool)) {
-        for ((r, borrowed), save) in [(a, 0), (b, 8)] {
-            if borrowed {
-                self.v
-                    .asm
-                    .load_cpu(Size::B64, r, offset::SAVED as i32 + save);
-            }
-        }
-    }
-
-    fn plan(&mut self, kind: ColdKind) -> Label {
-        let entry = self.v.asm.label();
-        let flags = self.snapshot();
-        self.cold.push(Cold { entry, flags, kind });
-        entry
-    }
-
-    /// The cold path of a slow load into `d` that comes back to `back`.
-    pub(crate) fn plan_load(&mut self, extra: u64, addr: Val, d: Reg, back: Label) -> Label {
-        let (site, addr) = (self.access_site(extra), self.v.place(addr));
-        self.plan(ColdKind::Load {
-            site,
-            addr,
-            d,
-            back,
-        })
-    }
-
-    /// The cold path of a slow store.
-    pub(crate) fn plan_store(&mut self, extra: u64, addr: Val, value: Val, back: Label) -> Label {
-        let (site, addr, value) = (
-            self.access_site(extra),
-            self.v.place(addr),
-            self.v.place(value),
-        );
-        self.plan(ColdKind::Store {
-            site,
-            addr,
-            value,
-            back,
-        })
-    }
-
-    /// The cold path that loads the host's x87 and comes back to `back`.
-    pub(crate) fn plan_x87_load(&mut self, back: Label) -> Label {
-        let entry = self.v.asm.label();
-        self.cold.push(Cold {
-            entry,
-            flags: None,
-            kind: ColdKind::X87Load { back },
-        });
-        entry
-    }
-
-    /// The cold path that lets the evaluator do the whole instruction.
-    pub(crate) fn plan_bail(&mut self) -> Label {
-        let site = self.site(0);
-        self.plan(ColdKind::Leave {
-            site,
-            reason: exit::EVALUATE,
-        })
-    }
-
-    /// The cold path that raises.
-    pub(crate) fn plan_raise(&mut self, f: Fault) -> Label {
-        let site = self.site(0);
-        self.plan(ColdKind::Leave {
-            site,
-            reason: exit::raise(f),
-        })
     }
 
     /// The evaluator does this instruction and what follows is found anew.
@@ -544,7 +315,7 @@ impl<A: HostAssembler> Baseline<A> {
         self.done + 1
     }
 
-    fn link(&mut self, near: Near, count: u32, moves: Moves) {
+    pub(crate) fn link(&mut self, near: Near, count: u32, moves: Moves) {
         let target = near.distance;
         self.v.asm.count(count as i32);
         let local = (0..0x1000).contains(&target) && !near.narrow;
@@ -627,109 +398,6 @@ impl<A: HostAssembler> Baseline<A> {
             kind: ColdKind::Lookup { rip: r },
         });
         self.v.asm.jump_cached(r, t, u, miss);
-    }
-
-    /// Writes the planned paths: first the sides of branches, which are as likely as what follows the branch, then what is rare. Tells
-    /// where that begins.
-    fn write_cold(&mut self) -> u32 {
-        self.write_planned(|k| matches!(k, ColdKind::Branch { .. }));
-        let hot = self.v.asm.position() as u32;
-        self.write_planned(|_| true);
-        hot
-    }
-
-    /// Writes the planned paths that `which` names. They may plan further ones (a side of a branch its link).
-    fn write_planned(&mut self, which: impl Fn(&ColdKind) -> bool) {
-        let mut n = 0;
-        while n < self.cold.len() {
-            let c = &mut self.cold[n];
-            n += 1;
-            if !which(&c.kind) {
-                continue;
-            }
-            let kind = std::mem::replace(&mut c.kind, ColdKind::Written);
-            let (entry, flags) = (c.entry, c.flags);
-            if let ColdKind::Written = kind {
-                continue;
-            }
-            if let ColdKind::Unlinked { slot, target } = kind {
-                let resolver = self.v.asm.position() as u32;
-                self.cells[slot as usize] = Cell::Link { resolver, target };
-            }
-            self.v.asm.bind(entry);
-            if let Some(s) = flags {
-                self.write_snapshot(s);
-            }
-            self.write_cold_kind(kind);
-        }
-    }
-
-    fn write_cold_kind(&mut self, kind: ColdKind) {
-        let (rax, value) = (A::POOL[0], offset::VALUE as i32);
-        match kind {
-            ColdKind::Load {
-                site,
-                addr,
-                d,
-                back,
-            } => {
-                self.write_place(addr, offset::ADDRESS as i32);
-                self.write_imm(offset::SITE as i32, site);
-                self.v.asm.call_cpu(stub(offset_of!(Stubs, load)));
-                self.v.asm.load_cpu(Size::B64, d, value);
-                self.v.asm.jump(back);
-            }
-            ColdKind::Store {
-                site,
-                addr,
-                value: v,
-                back,
-            } => {
-                self.write_place(addr, offset::ADDRESS as i32);
-                self.write_place(v, value);
-                self.write_imm(offset::SITE as i32, site);
-                self.v.asm.call_cpu(stub(offset_of!(Stubs, store)));
-                self.v.asm.jump(back);
-            }
-            ColdKind::Leave { site, reason } => {
-                self.write_imm(offset::SITE as i32, site);
-                self.leave(reason);
-            }
-            ColdKind::X87Load { back } => {
-                self.v.asm.call_cpu(stub(offset_of!(Stubs, x87)));
-                self.v.asm.jump(back);
-            }
-            ColdKind::Branch {
-                target,
-                count,
-                moves,
-            } => self.link(target, count, moves),
-            ColdKind::Attend { target } => {
-                match target {
-                    Target::Page(t) => self.page_plus(rax, t),
-                    Target::Reg(r) => self.v.asm.mov(rax, r),
-                }
-                self.v.asm.store_cpu(Size::B64, offset::RIP as i32, rax);
-                self.leave(exit::ATTEND);
-            }
-            ColdKind::Unlinked { slot, target } => {
-                self.page_plus(rax, target);
-                self.v.asm.store_cpu(Size::B64, offset::RIP as i32, rax);
-                self.v.asm.address_of_slot(rax, slot);
-                self.v.asm.store_cpu(Size::B64, value + 8, rax);
-                self.leave(exit::UNLINKED);
-            }
-            ColdKind::Written => {}
-            ColdKind::Lookup { rip } => {
-                self.v.asm.store_cpu(Size::B64, offset::RIP as i32, rip);
-                self.leave(exit::LOOKUP);
-            }
-        }
-    }
-
-    fn leave(&mut self, reason: u64) {
-        self.write_imm(offset::VALUE as i32, reason);
-        self.v.asm.jump_cpu(stub(offset_of!(Stubs, exit)));
     }
 }
 

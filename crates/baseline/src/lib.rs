@@ -2,6 +2,7 @@
 
 mod arithmetic;
 pub mod block;
+mod cold;
 pub mod emit;
 pub mod host;
 mod loops;

@@ -11,6 +11,14 @@ use semantics::emit::{Rmw, Use, W64, Width};
 use std::mem::offset_of;
 
 impl<A: HostAssembler> Baseline<A> {
+    /// `d` ← the addend of the page that `bytes` bytes at the address in `a` lie in, if the TLB entry of this mode has it under the tag at
+    /// `tag`; else goes to `miss`.
+    pub(crate) fn probe(&mut self, tag: usize, a: Reg, bytes: u32, d: Reg, t: Reg, miss: Label) {
+        let array = self.class() * size_of::<[Entry; memory::ENTRIES]>();
+        let (array, tag) = (array as i32, tag as i32);
+        self.v.asm.probe(array, tag, a, bytes, d, t, miss);
+    }
+
     /// The linear address in a register, and the addend of its page: control comes here only if the TLB permits the access; else the
     /// evaluator does the instruction, by the path that is answered.
     pub(crate) fn probed(&mut self, tag: usize, addr: Val, bytes: u32) -> (Reg, u32, Reg, Label) {
@@ -19,10 +27,7 @@ impl<A: HostAssembler> Baseline<A> {
         let (_, scratch) = self.v.fresh(64);
         // Only now: the path stores the deferred flags from where they are when the probe jumps.
         let miss = self.plan_bail();
-        let array = self.class() * size_of::<[Entry; memory::ENTRIES]>();
-        self.v
-            .asm
-            .probe(array as i32, tag as i32, a, bytes, d, scratch, miss);
+        self.probe(tag, a, bytes, d, scratch, miss);
         self.v.host = None;
         (a, id, d, miss)
     }
@@ -102,16 +107,7 @@ pub(crate) fn load<A: HostAssembler, W: Width>(
     let (_, scratch) = w.v.fresh(64);
     let back = w.v.asm.label();
     let miss = w.plan_load(access::<W>(seg), addr.0, d, back);
-    let array = w.class() * size_of::<[Entry; memory::ENTRIES]>();
-    w.v.asm.probe(
-        array as i32,
-        offset_of!(Entry, read) as i32,
-        a,
-        W::BYTES,
-        d,
-        scratch,
-        miss,
-    );
+    w.probe(offset_of!(Entry, read), a, W::BYTES, d, scratch, miss);
     w.v.asm.load_at(size::<W>(), d, a, d);
     w.v.asm.bind(back);
     w.v.host = None;
@@ -150,16 +146,7 @@ pub(crate) fn store<A: HostAssembler, W: Width>(
         v.0
     };
     let miss = w.plan_store(access::<W>(seg), addr.0, value, back);
-    let array = w.class() * size_of::<[Entry; memory::ENTRIES]>();
-    w.v.asm.probe(
-        array as i32,
-        offset_of!(Entry, write) as i32,
-        a,
-        W::BYTES,
-        d,
-        scratch,
-        miss,
-    );
+    w.probe(offset_of!(Entry, write), a, W::BYTES, d, scratch, miss);
     w.v.asm.store_at(size::<W>(), a, d, rv);
     w.v.asm.bind(back);
     w.v.host = None;
@@ -173,10 +160,8 @@ pub(crate) fn rmw<A: HostAssembler, W: Width>(
     addr: Typed<W64>,
     v: Typed<W>,
 ) -> Result<Typed<W>, Ended> {
-    let r = w.v.reg(addr.0);
-    let rv = w.v.reg(v.0);
     if let Rmw::Add | Rmw::Xchg = op {
-        let _ = r;
+        let rv = w.v.reg(v.0);
         let (a, d) = w.atomic::<W>(addr.0);
         let (id, x) = w.v.fresh(64);
         w.v.asm.mov(x, rv);
@@ -193,10 +178,8 @@ pub(crate) fn rmw<A: HostAssembler, W: Width>(
     // A compare-and-exchange loop; the expected value has a register of its own.
     let expected = A::EXPECTED.unwrap_or(A::POOL[0]);
     w.v.take(expected);
-    let (addr_v, v) = (addr.0, v.0);
-    let (r, rv) = (w.v.reg(addr_v), w.v.reg(v));
-    let _ = r;
-    let (a, d) = w.atomic::<W>(addr_v);
+    let rv = w.v.reg(v.0);
+    let (a, d) = w.atomic::<W>(addr.0);
     let (_, new) = w.v.fresh(64);
     w.v.asm.load_at(size::<W>(), expected, a, d);
     let again = w.v.asm.label();

@@ -23,11 +23,7 @@ impl<A: HostAssembler> Baseline<A> {
             self.v.asm.zero_extend(Size::B32, a, a);
         }
         let miss = self.plan_bail();
-        let array = self.class() * size_of::<[Entry; memory::ENTRIES]>();
-        let exec = offset_of!(Entry, exec);
-        self.v
-            .asm
-            .probe(array as i32, exec as i32, a, 1, d, t, miss);
+        self.probe(offset_of!(Entry, exec), a, 1, d, t, miss);
         self.v.asm.lea(d, d, Some((a, 0)), 0);
         let slot = self.cell(Cell::Word(rest));
         self.v.asm.load_slot(t, slot);
