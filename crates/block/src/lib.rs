@@ -51,12 +51,21 @@ pub trait Image: Send + Sync {
     fn access(&self) -> Access;
     /// Fills `into`; what is beyond the end of the file reads as zeroes.
     fn read(&self, at: u64, into: &mut [u8]) -> io::Result<()>;
-    /// Writes all of `from`.
-    fn write(&self, at: u64, from: &[u8]) -> io::Result<()>;
+    /// Writes all of `from`. A format that is only read leaves this and the next two as they are.
+    fn write(&self, at: u64, from: &[u8]) -> io::Result<()> {
+        let _ = (at, from);
+        Err(read_only())
+    }
     /// From now on the range reads as zeroes.
-    fn zero(&self, at: u64, bytes: u64, space: Space) -> io::Result<()>;
+    fn zero(&self, at: u64, bytes: u64, space: Space) -> io::Result<()> {
+        let _ = (at, bytes, space);
+        Err(read_only())
+    }
     /// The guest does not need the range's content any more; it reads as zeroes or as before.
-    fn discard(&self, at: u64, bytes: u64) -> io::Result<()>;
+    fn discard(&self, at: u64, bytes: u64) -> io::Result<()> {
+        let _ = (at, bytes);
+        Err(read_only())
+    }
     /// All writes that ended before are on the host's disk when this returns.
     fn flush(&self) -> io::Result<()>;
 }

@@ -4,7 +4,7 @@
 
 use crate::bytes::{array, le16, le32, le64, read_padded};
 use crate::lock::{self, Direct};
-use crate::{Access, Error, Format, Image, Space, check_range, read_only};
+use crate::{Access, Error, Format, Image, check_range};
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -270,15 +270,6 @@ impl Image for Vhdx {
             rest = tail;
         }
         Ok(())
-    }
-    fn write(&self, _: u64, _: &[u8]) -> io::Result<()> {
-        Err(read_only())
-    }
-    fn zero(&self, _: u64, _: u64, _: Space) -> io::Result<()> {
-        Err(read_only())
-    }
-    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
-        Err(read_only())
     }
     fn flush(&self) -> io::Result<()> {
         Ok(())

@@ -7,7 +7,7 @@ mod sparse;
 
 use crate::bytes::{le32, le64, read_padded};
 use crate::lock::{self, Direct};
-use crate::{Access, Error, Format, Image, Space, check_range, read_only};
+use crate::{Access, Error, Format, Image, check_range};
 use descriptor::{Descriptor, Kind};
 use sparse::Sparse;
 use std::fs::File;
@@ -205,15 +205,6 @@ impl Image for Vmdk {
             rest = tail;
         }
         Ok(())
-    }
-    fn write(&self, _: u64, _: &[u8]) -> io::Result<()> {
-        Err(read_only())
-    }
-    fn zero(&self, _: u64, _: u64, _: Space) -> io::Result<()> {
-        Err(read_only())
-    }
-    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
-        Err(read_only())
     }
     fn flush(&self) -> io::Result<()> {
         Ok(())

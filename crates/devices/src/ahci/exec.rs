@@ -8,7 +8,7 @@ use crate::ata::packet::{Reply, Sense};
 use crate::ata::{BLOCK, SECTOR, error, sectors, status};
 use crate::ide::{Drive, trim};
 use crate::lock;
-use crate::pci::Dma;
+use crate::pci::{Dma, DmaError, Pieces};
 use block::{Disk, Image};
 use std::sync::Arc;
 
@@ -33,6 +33,12 @@ enum Trouble {
     Memory,
     Medium,
     Stopped,
+}
+
+impl From<DmaError> for Trouble {
+    fn from(_: DmaError) -> Self {
+        Self::Memory
+    }
 }
 
 /// How its end is told.
@@ -73,15 +79,20 @@ impl<'a> Regions<'a> {
             moved: 0,
         }
     }
+}
+
+impl Pieces for Regions<'_> {
+    type Trouble = Trouble;
+
+    fn dma(&self) -> &Dma {
+        self.dma
+    }
 
     fn next(&mut self, most: u64) -> Result<(u64, u64), Trouble> {
         while self.region.1 == 0 {
             self.left = self.left.checked_sub(1).ok_or(Trouble::Memory)?;
-            let place: u64 = self.dma.load(self.at).map_err(|_| Trouble::Memory)?;
-            let count: u32 = self
-                .dma
-                .load(self.at.wrapping_add(12))
-                .map_err(|_| Trouble::Memory)?;
+            let place: u64 = self.dma.load(self.at)?;
+            let count: u32 = self.dma.load(self.at.wrapping_add(12))?;
             self.at = self.at.wrapping_add(16);
             self.region = (place & !1, u64::from(count & 0x3f_ffff | 1) + 1);
         }
@@ -90,26 +101,6 @@ impl<'a> Regions<'a> {
         self.region = (self.region.0.wrapping_add(n), self.region.1 - n);
         self.moved += n;
         Ok(piece)
-    }
-
-    fn scatter(&mut self, mut data: &[u8]) -> Result<(), Trouble> {
-        while !data.is_empty() {
-            let (at, n) = self.next(data.len() as u64)?;
-            let (part, rest) = data.split_at(n as usize);
-            self.dma.write(at, part).map_err(|_| Trouble::Memory)?;
-            data = rest;
-        }
-        Ok(())
-    }
-
-    fn gather(&mut self, mut data: &mut [u8]) -> Result<(), Trouble> {
-        while !data.is_empty() {
-            let (at, n) = self.next(data.len() as u64)?;
-            let (part, rest) = data.split_at_mut(n as usize);
-            self.dma.read(at, part).map_err(|_| Trouble::Memory)?;
-            data = rest;
-        }
-        Ok(())
     }
 }
 

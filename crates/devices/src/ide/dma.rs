@@ -5,7 +5,7 @@ use super::state::{Direction, Protocol, Transfer};
 use crate::ata::packet::Sense;
 use crate::ata::{SECTOR, error, status};
 use crate::lock;
-use crate::pci::Dma;
+use crate::pci::{Dma, DmaError, Pieces};
 use block::Image;
 use std::sync::Arc;
 
@@ -32,6 +32,12 @@ enum Trouble {
     Stopped,
 }
 
+impl From<DmaError> for Trouble {
+    fn from(_: DmaError) -> Self {
+        Self::Table
+    }
+}
+
 impl<'a> Table<'a> {
     fn new(dma: &'a Dma, at: u32) -> Self {
         Self {
@@ -43,13 +49,25 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// The next piece of at most `most` bytes.
+    /// Whether there is nothing left: if so, the engine is not active after the transfer.
+    fn is_exhausted(&self) -> bool {
+        self.last && self.region.1 == 0
+    }
+}
+
+impl Pieces for Table<'_> {
+    type Trouble = Trouble;
+
+    fn dma(&self) -> &Dma {
+        self.dma
+    }
+
     fn next(&mut self, most: u64) -> Result<(u64, u64), Trouble> {
         if self.region.1 == 0 {
             if self.last || self.entries >= ENTRIES {
                 return Err(Trouble::Table);
             }
-            let entry: u64 = self.dma.load(self.at.into()).map_err(|_| Trouble::Table)?;
+            let entry: u64 = self.dma.load(self.at.into())?;
             self.at = self.at.wrapping_add(8);
             self.entries += 1;
             self.last = entry >> 63 != 0;
@@ -63,33 +81,6 @@ impl<'a> Table<'a> {
         let piece = (self.region.0, n);
         self.region = (self.region.0 + n, self.region.1 - n);
         Ok(piece)
-    }
-
-    /// Whether there is nothing left: if so, the engine is not active after the transfer.
-    fn is_exhausted(&self) -> bool {
-        self.last && self.region.1 == 0
-    }
-
-    /// Copies `data` to the memory that comes next.
-    fn scatter(&mut self, mut data: &[u8]) -> Result<(), Trouble> {
-        while !data.is_empty() {
-            let (at, n) = self.next(data.len() as u64)?;
-            let (part, rest) = data.split_at(n as usize);
-            self.dma.write(at, part).map_err(|_| Trouble::Table)?;
-            data = rest;
-        }
-        Ok(())
-    }
-
-    /// Fills `data` from the memory that comes next.
-    fn gather(&mut self, mut data: &mut [u8]) -> Result<(), Trouble> {
-        while !data.is_empty() {
-            let (at, n) = self.next(data.len() as u64)?;
-            let (part, rest) = data.split_at_mut(n as usize);
-            self.dma.read(at, part).map_err(|_| Trouble::Table)?;
-            data = rest;
-        }
-        Ok(())
     }
 }
 

@@ -90,3 +90,36 @@ impl Dma {
         &self.ram
     }
 }
+
+/// The pieces of RAM, one behind the other, that a table of physical regions names for one transfer.
+pub(crate) trait Pieces {
+    /// Why a transfer ends before its time: also because RAM cannot be reached.
+    type Trouble: From<DmaError>;
+
+    fn dma(&self) -> &Dma;
+
+    /// The address and the bytes of the next piece, of at most `most` bytes and not empty.
+    fn next(&mut self, most: u64) -> Result<(u64, u64), Self::Trouble>;
+
+    /// Copies `data` to the memory that comes next.
+    fn scatter(&mut self, mut data: &[u8]) -> Result<(), Self::Trouble> {
+        while !data.is_empty() {
+            let (at, n) = self.next(data.len() as u64)?;
+            let (part, rest) = data.split_at(n as usize);
+            self.dma().write(at, part)?;
+            data = rest;
+        }
+        Ok(())
+    }
+
+    /// Fills `data` from the memory that comes next.
+    fn gather(&mut self, mut data: &mut [u8]) -> Result<(), Self::Trouble> {
+        while !data.is_empty() {
+            let (at, n) = self.next(data.len() as u64)?;
+            let (part, rest) = data.split_at_mut(n as usize);
+            self.dma().read(at, part)?;
+            data = rest;
+        }
+        Ok(())
+    }
+}

@@ -33,6 +33,7 @@ mod slot;
 mod tests;
 
 pub use config::{Bar, Command, Config, Identity, Pin};
+pub(crate) use dma::Pieces;
 pub use dma::{Dma, DmaError};
 pub use i440fx::{I440Fx, SHADOW_OPEN};
 pub use interrupts::{Interrupts, Mode, MsiSink};
