@@ -84,6 +84,7 @@ fn refusals_name_what_would_do() {
     )
     .unwrap();
     std::fs::write(dir.join("k"), kernel()).unwrap();
+    std::fs::write(dir.join("empty"), []).unwrap();
     works(dir, &["disk", "create", "r.img", "1M"]);
     let run = |disk: &'static str| vec!["run", "--kernel", "k", "--disk", disk];
     let cases: Vec<(Vec<&str>, &str)> = vec![
@@ -126,6 +127,11 @@ fn refusals_name_what_would_do() {
             "vmdk images cannot be written in this version; accepted are readonly=on and snapshot=on",
         ),
         (run("x.vmdk,readonly=on"), "is no vmdk image"),
+        (run("empty"), "empty has 0 bytes; accepted are images of"),
+        (
+            run("empty,if=floppy"),
+            "empty has 0 bytes; accepted for a floppy are",
+        ),
         (run("r.img,format=qcow2"), "r.img is no qcow2 image"),
     ];
     for (args, want) in cases {

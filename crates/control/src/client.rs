@@ -14,9 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error(
-        "cannot connect to {socket} (accepted is the socket of ferry run --control unix:PATH): {source}"
-    )]
+    #[error("cannot connect to {socket} (accepted is the socket of ferry run --control unix:PATH)")]
     Connect { socket: String, source: io::Error },
     #[error("the machine ended before it answered")]
     Ended,
@@ -25,7 +23,7 @@ pub enum Error {
     /// The machine's own words.
     #[error("{0}")]
     Refused(String),
-    #[error("{0}")]
+    #[error("the connection to the machine broke")]
     Io(#[from] io::Error),
 }
 

@@ -22,7 +22,7 @@ pub use seat::{Seat, Watch};
 /// Host trouble of a display.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Listen {
         address: String,
         source: std::io::Error,

@@ -10,8 +10,11 @@ use devices::pci::Address;
 use devices::virtio::{Blk, VirtioPci};
 use devices::{Ahci, I8237, IrqRouter, IsaDma, PciBus};
 use memory::Ram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes of a disk's sector.
+const SECTOR: u64 = 512;
 
 /// What a drive is connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,21 @@ pub const fn limit(interface: Interface) -> usize {
     }
 }
 
+/// Refuses an image that no drive of this interface takes: one without a sector, and a floppy of a size that was never made.
+pub(crate) fn check_size(interface: Interface, path: &Path, size: u64) -> Result<(), block::Error> {
+    let wanted = match interface {
+        Interface::Floppy if floppy::drive_type(size).is_none() => {
+            format!("for a floppy are images of {} KiB", floppy::SIZES_KIB)
+        }
+        _ if size < SECTOR => "are images of at least one sector, 512 bytes".to_string(),
+        _ => return Ok(()),
+    };
+    let path = path.display();
+    Err(block::Error::Request(format!(
+        "{path} has {size} bytes; accepted {wanted}"
+    )))
+}
+
 impl Drives {
     /// Opens all images.
     pub(crate) fn open(drives: &[Drive]) -> Result<Self, Error> {
@@ -64,16 +82,7 @@ impl Drives {
             let disk = match &drive.path {
                 Some(path) => {
                     let image = block::open(path, &drive.options).map_err(Error::Disk)?;
-                    if drive.interface == Interface::Floppy
-                        && floppy::drive_type(image.size()).is_none()
-                    {
-                        return Err(Error::Disk(block::Error::Request(format!(
-                            "{} has {} bytes; accepted for a floppy are images of {} KiB",
-                            path.display(),
-                            image.size(),
-                            floppy::SIZES_KIB
-                        ))));
-                    }
+                    check_size(drive.interface, path, image.size()).map_err(Error::Disk)?;
                     let serial = match (&drive.serial, drive.kind) {
                         (Some(serial), _) => serial.clone(),
                         (None, Kind::CdRom) => format!("FERRYCD{n:02}"),

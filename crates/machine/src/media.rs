@@ -1,7 +1,8 @@
 //! Media that come and go while the machine runs: discs and floppies.
 
+use crate::drives::{Interface, check_size};
 use block::Disk;
-use devices::floppy::{self, Floppy};
+use devices::floppy::Floppy;
 use devices::ide::{Ide, Place};
 use std::path::Path;
 use std::sync::Arc;
@@ -47,7 +48,7 @@ impl Media {
             });
         };
         let is_disc = matches!(drive, Removable::Disc(..));
-        let open = |path: &Path| {
+        let open = |path: &Path| -> Result<_, String> {
             let options = block::Options {
                 access: match is_disc {
                     true => block::Access::ReadOnly,
@@ -56,14 +57,11 @@ impl Media {
                 ..block::Options::default()
             };
             let image = block::open(path, &options).map_err(|e| e.to_string())?;
-            if !is_disc && floppy::drive_type(image.size()).is_none() {
-                return Err(format!(
-                    "{} has {} bytes; accepted for a floppy are images of {} KiB",
-                    path.display(),
-                    image.size(),
-                    floppy::SIZES_KIB
-                ));
-            }
+            let interface = match is_disc {
+                true => Interface::Ide,
+                false => Interface::Floppy,
+            };
+            check_size(interface, path, image.size()).map_err(|e| e.to_string())?;
             let disk = Disk::new(image, "FERRY").map_err(|e| e.to_string())?;
             Ok(Arc::new(disk))
         };
