@@ -198,7 +198,8 @@ fn allocated(path: &Path) -> Result<u64, Error> {
     Ok(metadata.blocks() * 512)
 }
 
-/// Copies a disk to a new image of another format; `progress` hears (done, all) bytes. Backing files are merged in.
+/// Copies a disk to a new image of another format; `progress` hears (done, all) bytes. Backing files are merged in. The image has its name
+/// only when it is whole: until then it is `NAME.part`, which the next try removes.
 pub fn convert(
     from: &Path,
     from_format: Option<Format>,
@@ -218,15 +219,25 @@ pub fn convert(
         },
     )?;
     let size = source.size();
+    if to.exists() {
+        return Err(Error::Create {
+            path: to.to_owned(),
+            source: io::ErrorKind::AlreadyExists.into(),
+        });
+    }
+    let mut name = to.as_os_str().to_owned();
+    name.push(".part");
+    let part = PathBuf::from(name);
+    let _ = std::fs::remove_file(&part);
     create(
-        to,
+        &part,
         to_format,
         Some(size.next_multiple_of(512).max(512)),
         None,
     )?;
-    let mut unfinished = Unfinished(Some(to.to_owned()));
+    let mut unfinished = Unfinished(Some(part.clone()));
     let target = open(
-        to,
+        &part,
         &Options {
             format: Some(to_format),
             ..Options::default()
@@ -237,13 +248,15 @@ pub fn convert(
     while at < size {
         progress(at, size);
         let n = CHUNK.min(size - at) as usize;
-        let part = buffer.get_mut(..n).unwrap_or_default();
-        source.read(at, part).map_err(work("read", from))?;
-        copy_data(&*target, at, part).map_err(work("write", to))?;
+        let piece = buffer.get_mut(..n).unwrap_or_default();
+        source.read(at, piece).map_err(work("read", from))?;
+        copy_data(&*target, at, piece).map_err(work("write", &part))?;
         at += n as u64;
     }
-    target.flush().map_err(work("write", to))?;
+    target.flush().map_err(work("write", &part))?;
     progress(size, size);
+    drop(target);
+    std::fs::rename(&part, to).map_err(work("name", to))?;
     unfinished.0 = None;
     Ok(())
 }
