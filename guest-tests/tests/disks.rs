@@ -4,12 +4,14 @@
 
 mod common;
 mod guest;
+mod modules;
 
 use block::manage;
 use block::{Access, Format};
 use bus::StopReason;
 use machine::drives::{Drive, Interface, Kind};
 use machine::{DiskOptions, DiskPersistence};
+use modules::files;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -50,18 +52,6 @@ fn ext4(dir: &Path, format: Format) -> Result<PathBuf, String> {
     let path = dir.join(format!("disk.{format}"));
     manage::convert(&raw, None, &path, format, |_, _| ()).map_err(|e| e.to_string())?;
     Ok(path)
-}
-
-/// The kernel and an initramfs with its modules.
-fn files(dir: &Path, kernel: &str, initrd: &str, modules: &str) -> Result<[PathBuf; 2], String> {
-    let kernel = guest::file(kernel)?;
-    let mut archive = Vec::new();
-    for part in [initrd, modules] {
-        archive.extend(std::fs::read(guest::file(part)?).map_err(|e| e.to_string())?);
-    }
-    let path = dir.join("initrd.cpio");
-    std::fs::write(&path, archive).map_err(|e| e.to_string())?;
-    Ok([kernel, path])
 }
 
 /// What is typed: `DISK` is the device, the answer must not be in it.

@@ -4,13 +4,14 @@
 
 mod common;
 mod guest;
+mod modules;
 
 use bus::StopReason;
 use machine::cards::{Card, Network};
 use machine::{NetForward, NetProtocol, NetUserOptions};
+use modules::files;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,18 +19,6 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(600);
 const PROMPT: &str = "root@ferry:/root# ";
 const BYTES: usize = 20 << 20;
-
-/// The kernel and an initramfs with its modules.
-fn files(dir: &Path) -> Result<[PathBuf; 2], String> {
-    let kernel = guest::file("vmlinuz")?;
-    let mut archive = Vec::new();
-    for part in ["initrd", "modules"] {
-        archive.extend(std::fs::read(guest::file(part)?).map_err(|e| e.to_string())?);
-    }
-    let path = dir.join("initrd.cpio");
-    std::fs::write(&path, archive).map_err(|e| e.to_string())?;
-    Ok([kernel, path])
-}
 
 fn content() -> Vec<u8> {
     let mut x = 1u64;
@@ -105,7 +94,7 @@ echo hello-$((6 * 7)) | nc -l -p 7777 >/tmp/got; echo got $(cat /tmp/got); wget 
 fn user_network() {
     let name = "user_network";
     let dir = tempfile::tempdir().expect("a directory");
-    let [kernel, initrd] = match files(dir.path()) {
+    let [kernel, initrd] = match files(dir.path(), "vmlinuz", "initrd", "modules") {
         Ok(files) => files,
         Err(why) => {
             eprintln!("{name}: skipped, {why}");

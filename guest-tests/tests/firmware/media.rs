@@ -1,30 +1,32 @@
 //! SeaBIOS boots from a disk on each interface, from a CD and from a floppy: a boot sector that reads and writes by INT 13h.
-//!
-//! Skipped by name where there is no SeaBIOS (Debian: seabios) or no nasm.
 
-mod common;
-
+use super::{LIMIT, assembled, common, config, fastest, scratch};
 use bus::StopReason;
 use machine::drives::{Drive, Interface, Kind};
-use machine::{DiskAccess, DiskFormat, DiskOptions, EngineKind, Firmware};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use machine::{DiskAccess, DiskFormat, DiskOptions};
+use std::path::PathBuf;
 
-const LIMIT: Duration = Duration::from_secs(300);
+/// Bytes of a floppy.
+pub const FLOPPY: usize = 1440 << 10;
+/// Bytes of a disk.
+const SIZE: usize = 8 << 20;
 
-/// The boot sector, or why there is none.
-fn boot_sector(dir: &Path) -> Result<Vec<u8>, String> {
-    let out = dir.join("boot.bin");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("bios/boot.asm");
-    let status = Command::new("nasm")
-        .args(["-f", "bin", "-o"])
-        .arg(&out)
-        .arg(source)
-        .status()
-        .map_err(|e| format!("there is no nasm: {e}"))?;
-    assert!(status.success(), "nasm refuses the boot sector");
-    std::fs::read(out).map_err(|e| e.to_string())
+/// A drive with a raw image; a CD is not written.
+pub fn drive(interface: Interface, kind: Kind, path: PathBuf) -> Drive {
+    Drive {
+        interface,
+        kind,
+        path: Some(path),
+        options: DiskOptions {
+            format: Some(DiskFormat::Raw),
+            access: match kind {
+                Kind::Disk => DiskAccess::ReadWrite,
+                Kind::CdRom => DiskAccess::ReadOnly,
+            },
+            ..DiskOptions::default()
+        },
+        serial: None,
+    }
 }
 
 /// A disk of `bytes` bytes that begins with the sector and a text.
@@ -62,43 +64,20 @@ fn disc(sector: &[u8]) -> Vec<u8> {
 }
 
 fn boots(name: &str, interface: Interface, kind: Kind, bytes: usize, number: &str) {
-    let dir = tempfile::tempdir().expect("a directory");
-    let firmware = match Firmware::named("seabios") {
-        Some(Ok(firmware)) => firmware,
-        Some(Err(e)) => return eprintln!("{name}: skipped, {e}"),
-        None => panic!("SeaBIOS has no name"),
+    let Some(mut config) = config(name, "seabios", fastest()) else {
+        return;
     };
-    let sector = match boot_sector(dir.path()) {
-        Ok(sector) => sector,
-        Err(why) => return eprintln!("{name}: skipped, {why}"),
+    let Some(sector) = assembled(name, "media.asm") else {
+        return;
     };
     let image = match kind {
         Kind::Disk => disk(&sector, bytes),
         Kind::CdRom => disc(&sector),
     };
-    let path = dir.path().join("image");
+    let path = scratch(name).join("image");
     std::fs::write(&path, image).expect("an image");
-    let engine = EngineKind::available()
-        .last()
-        .map_or(EngineKind::Eval, |e| e.1);
-    let mut config = common::config(PathBuf::new(), "x86-64-v2", engine);
-    config.kernel = None;
-    config.firmware = firmware;
     config.memory = 128 << 20;
-    config.drives = vec![Drive {
-        interface,
-        kind,
-        path: Some(path.clone()),
-        options: DiskOptions {
-            format: Some(DiskFormat::Raw),
-            access: match kind {
-                Kind::Disk => DiskAccess::ReadWrite,
-                Kind::CdRom => DiskAccess::ReadOnly,
-            },
-            ..DiskOptions::default()
-        },
-        serial: None,
-    }];
+    config.drives = vec![drive(interface, kind, path.clone())];
     let outcome = common::converse(&config, LIMIT, None);
     let output = &outcome.output;
     assert_eq!(
@@ -118,8 +97,6 @@ fn boots(name: &str, interface: Interface, kind: Kind, bytes: usize, number: &st
     }
 }
 
-const SIZE: usize = 8 << 20;
-
 #[test]
 fn from_ide() {
     boots("from_ide", Interface::Ide, Kind::Disk, SIZE, "80");
@@ -137,13 +114,7 @@ fn from_sata() {
 
 #[test]
 fn from_a_floppy() {
-    boots(
-        "from_a_floppy",
-        Interface::Floppy,
-        Kind::Disk,
-        1440 << 10,
-        "00",
-    );
+    boots("from_a_floppy", Interface::Floppy, Kind::Disk, FLOPPY, "00");
 }
 
 #[test]

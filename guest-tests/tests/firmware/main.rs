@@ -1,13 +1,17 @@
-//! Machines that start by firmware: SeaBIOS to its end and into boot sectors, OVMF to its shell.
+//! Machines that start by firmware: SeaBIOS to its end, into a boot sector and from each kind of medium ([`media`]); OVMF to its shell and
+//! into a kernel.
 //!
 //! The images come from `cargo xtask guest path`, which fetches what its cache lacks. Where that fails, the test says so and is skipped.
 
+#[path = "../common/mod.rs"]
 mod common;
+#[path = "../guest/mod.rs"]
 mod guest;
+mod media;
 
 use bus::StopReason;
 use guest::fastest;
-use machine::drives::{Drive, Interface, Kind};
+use machine::drives::{Interface, Kind};
 use machine::{Config, EngineKind, Firmware, OnReset, Variables};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,6 +37,26 @@ fn config(name: &str, firmware: &str, engine: EngineKind) -> Option<Config> {
         ..Firmware::default()
     };
     Some(config)
+}
+
+/// What nasm makes of a source in `firmware/`.
+fn assembled(name: &str, source: &str) -> Option<Vec<u8>> {
+    let image = scratch(name).join("sector.bin");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("firmware")
+        .join(source);
+    let nasm = Command::new("nasm")
+        .args(["-f", "bin", "-o"])
+        .args([&image, &source])
+        .output();
+    match nasm {
+        Ok(done) => assert!(done.status.success(), "{done:?}"),
+        Err(why) => {
+            eprintln!("{name}: skipped, nasm (Debian: nasm) cannot be run: {why}");
+            return None;
+        }
+    }
+    Some(std::fs::read(&image).expect("what nasm wrote"))
 }
 
 /// A directory of this test's own.
@@ -77,38 +101,19 @@ fn seabios_in_the_fastest_engine() {
     seabios("seabios_in_the_fastest_engine", fastest());
 }
 
-/// A boot sector of ours, which also resets the machine once, from a medium of this many bytes.
-fn sector(name: &str, engine: EngineKind, interface: Interface, bytes: usize) {
+/// A boot sector of ours on a floppy, which asks for everything that the firmware offers and resets the machine once.
+fn sector(name: &str, engine: EngineKind) {
     let Some(mut config) = config(name, "seabios", engine) else {
         return;
     };
+    let Some(mut medium) = assembled(name, "sector.asm") else {
+        return;
+    };
     let image = scratch(name).join("medium");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("firmware/sector.asm");
-    let nasm = Command::new("nasm")
-        .args(["-f", "bin", "-o"])
-        .args([&image, &source])
-        .output();
-    match nasm {
-        Ok(done) => assert!(done.status.success(), "{done:?}"),
-        Err(why) => {
-            eprintln!("{name}: skipped, nasm (Debian: nasm) cannot be run: {why}");
-            return;
-        }
-    }
-    let mut medium = std::fs::read(&image).expect("what nasm wrote");
-    medium.resize(bytes, 0);
+    medium.resize(media::FLOPPY, 0);
     std::fs::write(&image, medium).expect("a medium");
     config.on_reset = OnReset::Restart;
-    config.drives = vec![Drive {
-        interface,
-        kind: Kind::Disk,
-        path: Some(image),
-        options: machine::DiskOptions {
-            format: Some(machine::DiskFormat::Raw),
-            ..Default::default()
-        },
-        serial: None,
-    }];
+    config.drives = vec![media::drive(Interface::Floppy, Kind::Disk, image)];
     let outcome = common::converse(&config, LIMIT, None);
     let output = &outcome.output;
     assert_eq!(
@@ -120,31 +125,14 @@ fn sector(name: &str, engine: EngineKind, interface: Interface, bytes: usize) {
     assert!(output.contains("PASS sector"), "{output}");
 }
 
-const FLOPPY: usize = 1440 << 10;
-const DISK: usize = 8 << 20;
-
 #[test]
-fn a_floppys_boot_sector_in_the_evaluator() {
-    let name = "a_floppys_boot_sector_in_the_evaluator";
-    sector(name, EngineKind::Eval, Interface::Floppy, FLOPPY);
+fn a_boot_sector_in_the_evaluator() {
+    sector("a_boot_sector_in_the_evaluator", EngineKind::Eval);
 }
 
 #[test]
-fn a_floppys_boot_sector() {
-    let name = "a_floppys_boot_sector";
-    sector(name, fastest(), Interface::Floppy, FLOPPY);
-}
-
-#[test]
-fn an_ide_disks_boot_sector() {
-    let name = "an_ide_disks_boot_sector";
-    sector(name, fastest(), Interface::Ide, DISK);
-}
-
-#[test]
-fn a_virtio_disks_boot_sector() {
-    let name = "a_virtio_disks_boot_sector";
-    sector(name, fastest(), Interface::Virtio, DISK);
+fn a_boot_sector_in_the_fastest_engine() {
+    sector("a_boot_sector_in_the_fastest_engine", fastest());
 }
 
 /// OVMF reaches its shell on the serial line, and keeps its variables in the machine's file.
