@@ -36,8 +36,7 @@ const SECTOR: u64 = 512;
 const HEADER: u64 = 16;
 const ID_BYTES: usize = 20;
 const QUEUE_SIZE: u16 = 256;
-/// Bytes that are moved at once.
-/// What fits into a processor's second cache: data pass through it twice.
+/// Bytes that are moved at once: what fits into a processor's second cache, since data pass through it twice.
 const CHUNK: u64 = 1 << 18;
 /// Ranges of a DISCARD or WRITE_ZEROES, and sectors of each.
 const RANGES: u32 = 64;
