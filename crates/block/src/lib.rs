@@ -15,6 +15,7 @@ mod disk;
 mod error;
 mod lock;
 pub mod manage;
+mod memory;
 mod open;
 mod overlay;
 mod qcow2;
@@ -25,6 +26,7 @@ mod vmdk;
 
 pub use disk::{Disk, Job, room};
 pub use error::Error;
+pub use memory::MemoryImage;
 pub use open::{Cache, Format, Options, Persistence, open, probe};
 
 use std::io;

@@ -4,10 +4,9 @@ use crate::pci::{Address, Config, MsiSink, PciBus, PciConfig, PciFunction, PirqR
 use crate::testing::clock;
 use crate::{ApicBus, I8259, IoApic, IrqRouter, lock};
 use arch::GuestPhys;
-use block::{Access, Disk, Image, Space};
+use block::{Access, Disk, MemoryImage};
 use bus::{AccessSize, Attention, Bus, StopRequest};
 use memory::Ram;
-use std::io;
 use std::sync::{Arc, Mutex};
 
 pub const B: AccessSize = AccessSize::Byte;
@@ -98,71 +97,12 @@ impl Rig {
     }
 }
 
-/// An image in memory that can be made to fail.
-pub struct MemoryImage {
-    pub bytes: Mutex<Vec<u8>>,
-    pub access: Access,
-    pub broken: std::sync::atomic::AtomicBool,
-    pub flushes: std::sync::atomic::AtomicU32,
-}
-
-impl MemoryImage {
-    fn with<R>(&self, at: u64, n: u64, f: impl FnOnce(&mut [u8]) -> R) -> io::Result<R> {
-        if self.broken.load(std::sync::atomic::Ordering::SeqCst) {
-            return Err(io::Error::other("broken on purpose"));
-        }
-        let mut bytes = lock(&self.bytes);
-        let range = at as usize..(at + n) as usize;
-        bytes
-            .get_mut(range)
-            .map(f)
-            .ok_or_else(|| io::ErrorKind::InvalidInput.into())
-    }
-}
-
-/// A handle, so that a test keeps hold of what the disk has.
-pub struct Shared(pub Arc<MemoryImage>);
-
-impl Image for Shared {
-    fn size(&self) -> u64 {
-        lock(&self.0.bytes).len() as u64
-    }
-    fn access(&self) -> Access {
-        self.0.access
-    }
-    fn read(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
-        self.0
-            .with(at, into.len() as u64, |b| into.copy_from_slice(b))
-    }
-    fn write(&self, at: u64, from: &[u8]) -> io::Result<()> {
-        self.0
-            .with(at, from.len() as u64, |b| b.copy_from_slice(from))
-    }
-    fn zero(&self, at: u64, bytes: u64, _: Space) -> io::Result<()> {
-        self.0.with(at, bytes, |b| b.fill(0))
-    }
-    fn discard(&self, at: u64, bytes: u64) -> io::Result<()> {
-        self.0.with(at, bytes, |b| b.fill(0xdd))
-    }
-    fn flush(&self) -> io::Result<()> {
-        self.0
-            .flushes
-            .fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        self.0.with(0, 0, |_| ())
-    }
-}
-
 /// A disk of `sectors` sectors; sector n holds the number n again and again.
 pub fn disk(sectors: u32, access: Access) -> (Arc<Disk>, Arc<MemoryImage>) {
     let bytes = (0..sectors)
         .flat_map(|n| n.to_le_bytes().repeat(128))
         .collect();
-    let image = Arc::new(MemoryImage {
-        bytes: Mutex::new(bytes),
-        access,
-        broken: false.into(),
-        flushes: 0.into(),
-    });
-    let disk = Disk::new(Box::new(Shared(image.clone())), "SERIAL-7").unwrap();
+    let image = MemoryImage::new(bytes, access);
+    let disk = Disk::new(Box::new(image.clone()), "SERIAL-7").unwrap();
     (Arc::new(disk), image)
 }

@@ -23,6 +23,15 @@ pub fn repo() -> Result<PathBuf> {
     }
 }
 
+/// Where cargo puts a program that it builds with `profile`.
+pub fn built(profile: &str, program: &str) -> Result<PathBuf> {
+    let target = match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) => PathBuf::from(dir),
+        None => repo()?.join("target"),
+    };
+    Ok(target.join(profile).join(program))
+}
+
 /// The folder for all that is fetched or made once: `$FERRY_CACHE`, or `.cache` in the repository.
 pub fn cache() -> Result<PathBuf> {
     let dir = match std::env::var_os("FERRY_CACHE") {

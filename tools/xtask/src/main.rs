@@ -10,6 +10,7 @@ mod bless;
 mod block_fuzz;
 mod check;
 mod coverage;
+mod fuzz_devices;
 mod guest;
 mod guest_tests;
 mod host;
@@ -43,6 +44,8 @@ enum Task {
     Check(check::Args),
     /// Count the instruction table's forms by extension
     Coverage(coverage::Args),
+    /// Fuzz the devices: registers, DMA descriptors, time, and the world around them
+    FuzzDevices(fuzz_devices::Args),
     /// Fetch Debian kernels, build the guest userland, run a guest
     Guest(guest::Args),
     /// Assemble the bare-metal guest programs
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Task::BlockFuzz(args) => block_fuzz::run(&args),
         Task::Check(args) => check::run(&args),
         Task::Coverage(args) => coverage::run(&args),
+        Task::FuzzDevices(args) => fuzz_devices::run(&args),
         Task::Guest(args) => guest::run(args),
         Task::GuestTests(args) => guest_tests::run(&args),
         Task::InsnDiff(args) => insn_diff::run(args),

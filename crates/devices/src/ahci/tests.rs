@@ -13,7 +13,7 @@ struct Bench {
     rig: Rig,
     disk: Arc<Disk>,
     disc: Arc<Disk>,
-    image: Arc<crate::rig::MemoryImage>,
+    image: Arc<block::MemoryImage>,
 }
 
 /// A disk of 4096 sectors at port 0, a CD of 512 blocks at port 1; both ports started, their structures 64 KiB apart.

@@ -13,7 +13,7 @@ struct Bench {
     ram: Arc<Ram>,
     wire: Arc<Wire>,
     disk: Arc<Disk>,
-    image: Arc<crate::rig::MemoryImage>,
+    image: Arc<block::MemoryImage>,
 }
 
 fn bench(access: Access) -> Bench {

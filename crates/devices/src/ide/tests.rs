@@ -10,7 +10,7 @@ struct Bench {
     wire: Arc<Wire>,
     ide: Ide,
     disk: Arc<Disk>,
-    image: Arc<crate::rig::MemoryImage>,
+    image: Arc<block::MemoryImage>,
     disc: Arc<Disk>,
 }
 

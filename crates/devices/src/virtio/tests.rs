@@ -17,7 +17,7 @@ const USED: u64 = 0x3_0000;
 struct Bench {
     rig: Rig,
     disk: Arc<Disk>,
-    image: Arc<crate::rig::MemoryImage>,
+    image: Arc<block::MemoryImage>,
     available: std::cell::Cell<u16>,
     seen: std::cell::Cell<u16>,
 }

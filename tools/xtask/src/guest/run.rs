@@ -190,11 +190,7 @@ pub fn ferry(vm: &str) -> Result<PathBuf> {
     if vm != "ferry" {
         return Ok(PathBuf::from(vm));
     }
-    let target = match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(dir) => PathBuf::from(dir),
-        None => host::repo()?.join("target"),
-    };
-    let binary = target.join("release/ferry");
+    let binary = host::built("release", "ferry")?;
     if !binary.exists() {
         bail!(
             "{} is not built: cargo build --release -p ferry",
