@@ -2,7 +2,7 @@
 
 use crate::config::{Refusal, enumerate, refuse};
 use clap::Args;
-use machine::{DebugPorts, Firmware, Variables};
+use machine::{BootDevice, DebugPorts, Firmware, Variables};
 use std::path::{Path, PathBuf};
 
 #[derive(Args, Debug)]
@@ -20,6 +20,11 @@ pub struct Options {
     #[arg(long, value_name = "MS", num_args = 0..=1, require_equals = true, default_missing_value = "5000")]
     pub boot_menu: Option<u32>,
 
+    /// What the firmware boots from, the first one first: `disk`, `cdrom`, `floppy`, separated by commas, such as `cdrom,disk`.
+    /// Without it the firmware has its own order
+    #[arg(long, value_name = "ORDER")]
+    pub boot: Option<String>,
+
     /// Give the firmware another file to read (fw_cfg), such as `opt/org.example/key=key.txt`
     #[arg(long, value_name = "NAME=FILE")]
     pub fw_cfg: Vec<String>,
@@ -36,6 +41,8 @@ pub struct Options {
 impl Options {
     /// The firmware asked for, or the default one where there is no kernel.
     pub fn firmware(&self, kernel: Option<&Path>) -> anyhow::Result<Firmware> {
+        let files: Result<Vec<_>, _> = self.fw_cfg.iter().map(|text| file(text)).collect();
+        let (files, boot_order) = (files?, boot_order(self.boot.as_deref())?);
         let name = match (self.firmware.as_deref(), kernel) {
             (Some(name), _) => Some(name),
             (None, None) => Some("seabios"),
@@ -74,9 +81,12 @@ impl Options {
             .into());
         }
         firmware.boot_menu = self.boot_menu;
-        for text in &self.fw_cfg {
-            firmware.files.push(file(text)?);
+        if self.boot.is_some() && firmware.image.is_none() {
+            let reason = "no firmware reads it; accepted with --firmware";
+            return Err(refuse("--boot", reason).into());
         }
+        firmware.boot_order = boot_order;
+        firmware.files = files;
         Ok(firmware)
     }
 
@@ -111,6 +121,25 @@ impl Options {
         }
         Ok(ports)
     }
+}
+
+/// What to boot from, as `--boot` names it.
+fn boot_order(text: Option<&str>) -> Result<Vec<BootDevice>, Refusal> {
+    let names = BootDevice::NAMES.map(|n| n.0);
+    let mut order = Vec::new();
+    for word in text.iter().flat_map(|text| text.split(',')) {
+        let Some(&(_, device)) = BootDevice::NAMES.iter().find(|n| n.0 == word) else {
+            let known = enumerate(&names);
+            let reason =
+                format!("nothing is named '{word}'; accepted are {known}, separated by commas");
+            return Err(refuse("--boot", reason));
+        };
+        if order.contains(&device) {
+            return Err(refuse("--boot", format!("'{word}' is named twice")));
+        }
+        order.push(device);
+    }
+    Ok(order)
 }
 
 /// Ports that debug output is sent to by custom: no chip of the board is there.

@@ -36,6 +36,18 @@ fn wrong_invocations_are_refused_by_name() {
         ),
         (&["--firmware", "/"], &["the firmware / is a directory"]),
         (
+            &["--firmware", "seabios", "--boot", "cdrom,net"],
+            &["--boot", "'net'", "disk, cdrom and floppy"],
+        ),
+        (
+            &["--firmware", "seabios", "--boot", "disk,disk"],
+            &["--boot", "'disk' is named twice"],
+        ),
+        (
+            &["--kernel", "x", "--boot", "disk"],
+            &["--boot", "--firmware"],
+        ),
+        (
             &["--firmware", "seabios", "--fw-cfg", "x"],
             &["--fw-cfg", "NAME=FILE"],
         ),

@@ -271,7 +271,9 @@ impl Board {
             let bank = usize::from(config.vga == Vga::Present);
             b.firmware(ram, images, bank)?;
         }
-        let items = firmware::items(config, image.firmware(), image.offered_kernel());
+        let bootable = drives.bootable();
+        let kernel = image.offered_kernel();
+        let items = firmware::items(config, image.firmware(), kernel, &bootable);
         let port = layout::FW_CFG;
         b.ports(FwCfg::new(items, ram.clone()), &[port..=port + 11])?;
         b.debug(config, &irqs)?;

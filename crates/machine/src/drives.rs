@@ -1,5 +1,6 @@
 //! Drives: which images a machine has, and on which controller each sits.
 
+use crate::bootable::Bootable;
 use crate::media::{Media, Removable};
 use crate::{Error, layout};
 use block::Disk;
@@ -47,6 +48,7 @@ pub struct Drive {
 pub(crate) struct Drives {
     open: Vec<(Drive, Option<Arc<Disk>>)>,
     media: Mutex<Media>,
+    bootable: Mutex<Bootable>,
 }
 
 /// How many drives an interface takes.
@@ -97,12 +99,22 @@ impl Drives {
         Ok(Self {
             open,
             media: Mutex::default(),
+            bootable: Mutex::default(),
         })
     }
 
     /// The drives built so far whose media can be changed.
     pub(crate) fn media(&self) -> Media {
         self.lock_media().clone()
+    }
+
+    /// The drives built so far, for the firmware.
+    pub(crate) fn bootable(&self) -> Bootable {
+        self.lock_bootable().clone()
+    }
+
+    fn lock_bootable(&self) -> std::sync::MutexGuard<'_, Bootable> {
+        self.bootable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_media(&self) -> std::sync::MutexGuard<'_, Media> {
@@ -129,6 +141,9 @@ impl Drives {
             return;
         }
         let at = Address::new(std::mem::replace(next, *next + 1), 0);
+        for (port, (drive, _)) in self.on(Interface::Sata).enumerate() {
+            self.lock_bootable().sata(drive.kind, at, port);
+        }
         pci.plug(bus, at, Ahci::config(), |wires| Ahci::new(wires, drives));
     }
 
@@ -151,6 +166,7 @@ impl Drives {
         for n in 0..present {
             self.lock_media()
                 .add(Removable::Floppy(controller.clone(), n));
+            self.lock_bootable().floppy(n);
         }
         let index = bus.add(Arc::new(Mutex::new(controller)));
         bus.map_ports(index, floppy::REGION_MAIN, 0x3f0..=0x3f5)?;
@@ -174,6 +190,7 @@ impl Drives {
         for (n, (_, disk)) in self.on(Interface::Virtio).enumerate() {
             let Some(disk) = disk else { continue };
             let at = Address::new(std::mem::replace(next, *next + 1), 0);
+            self.lock_bootable().virtio(at);
             pci.plug(bus, at, VirtioPci::<Blk>::config(), |wires| {
                 let name = format!("virtio-blk{n}");
                 VirtioPci::new(&name, wires, |core| Blk::new(core, disk.clone()))
@@ -200,7 +217,9 @@ impl Drives {
                     (Kind::Disk, Some(disk)) => IdeDrive::Disk(disk.clone()),
                     (_, disc) => IdeDrive::CdRom(disc.clone()),
                 };
-                placed.push((free.remove(at), drive));
+                let place = free.remove(at);
+                self.lock_bootable().ide(kind, place);
+                placed.push((place, drive));
             }
         }
         let mut handle = None;

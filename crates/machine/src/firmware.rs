@@ -1,5 +1,6 @@
 //! Firmware: where its images are found, how they stand below 4 GiB, and what the machine tells it by fw_cfg.
 
+use crate::bootable::{BootDevice, Bootable};
 use crate::memory_map::MemoryMap;
 use crate::{Config, Error, acpi, image, layout, smbios};
 use devices::fw_cfg::{Items, key};
@@ -35,8 +36,8 @@ pub struct Firmware {
     pub variables: Variables,
     /// Milliseconds for which a boot menu is offered; `None`: there is none.
     pub boot_menu: Option<u32>,
-    /// Devices to boot from, the first one first, as OpenFirmware paths ("/pci@i0cf8/scsi@4/disk@0,0").
-    pub boot_order: Vec<String>,
+    /// What to boot from, the first one first; the firmware's own order if it is empty.
+    pub boot_order: Vec<BootDevice>,
     /// Further files for fw_cfg, by name.
     pub files: Vec<(String, PathBuf)>,
 }
@@ -194,7 +195,12 @@ impl Images {
 }
 
 /// Everything that fw_cfg has to offer.
-pub(crate) fn items(config: &Config, images: Option<&Images>, kernel: Option<&Kernel>) -> Items {
+pub(crate) fn items(
+    config: &Config,
+    images: Option<&Images>,
+    kernel: Option<&Kernel>,
+    drives: &Bootable,
+) -> Items {
     let mut items = Items::default();
     let cpus = u16::from(crate::machine::CPUS).to_le_bytes();
     items.set(key::RAM_SIZE, config.memory.to_le_bytes());
@@ -228,10 +234,8 @@ pub(crate) fn items(config: &Config, images: Option<&Images>, kernel: Option<&Ke
         items.file("etc/boot-menu-wait", u64::from(ms).to_le_bytes());
     }
     items.file("etc/sercon-port", u64::from(layout::COM1).to_le_bytes());
-    if !config.firmware.boot_order.is_empty() {
-        let mut text = config.firmware.boot_order.join("\n").into_bytes();
-        text.push(0);
-        items.file("bootorder", text);
+    if let Some(order) = drives.order(&config.firmware.boot_order) {
+        items.file("bootorder", order);
     }
     if let Some(k) = kernel {
         k.offer(&mut items);

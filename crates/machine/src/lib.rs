@@ -6,6 +6,7 @@
 
 pub mod acpi;
 mod board;
+mod bootable;
 pub mod cards;
 mod config;
 mod console;
@@ -33,6 +34,7 @@ pub use block::{
     Access as DiskAccess, Cache as DiskCache, Format as DiskFormat, Options as DiskOptions,
     Persistence as DiskPersistence,
 };
+pub use bootable::BootDevice;
 pub use bus::{ResetSource, StopReason, StopRequest};
 pub use config::{Config, DebugExit, DebugPorts, OnReset, Vga, cpu_models};
 pub use console::{Console, video_bios};

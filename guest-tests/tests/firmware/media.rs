@@ -3,7 +3,7 @@
 use super::{LIMIT, assembled, common, config, fastest, scratch};
 use bus::StopReason;
 use machine::drives::{Drive, Interface, Kind};
-use machine::{DiskAccess, DiskFormat, DiskOptions};
+use machine::{BootDevice, DiskAccess, DiskFormat, DiskOptions};
 use std::path::PathBuf;
 
 /// Bytes of a floppy.
@@ -125,4 +125,60 @@ fn from_an_ide_cd() {
 #[test]
 fn from_a_sata_cd() {
     boots("from_a_sata_cd", Interface::Sata, Kind::CdRom, 0, "e0");
+}
+
+/// With a sector on a disk of each interface, on a CD and on a floppy, the one that is asked for boots.
+fn boots_first(name: &str, order: &[BootDevice], number: &str) {
+    let Some(mut config) = config(name, "seabios", fastest()) else {
+        return;
+    };
+    let Some(sector) = assembled(name, "media.asm") else {
+        return;
+    };
+    let place = |(interface, kind): (Interface, Kind)| {
+        let path = scratch(name).join(format!("{interface:?}-{kind:?}"));
+        let image = match (interface, kind) {
+            (_, Kind::CdRom) => disc(&sector),
+            (Interface::Floppy, _) => disk(&sector, FLOPPY),
+            _ => disk(&sector, SIZE),
+        };
+        std::fs::write(&path, image).expect("an image");
+        drive(interface, kind, path)
+    };
+    config.memory = 128 << 20;
+    config.firmware.boot_order = order.to_vec();
+    config.drives = [
+        (Interface::Virtio, Kind::Disk),
+        (Interface::Sata, Kind::Disk),
+        (Interface::Ide, Kind::CdRom),
+        (Interface::Floppy, Kind::Disk),
+    ]
+    .map(place)
+    .to_vec();
+    let output = common::converse(&config, LIMIT, None).output;
+    let booted = format!("booted from {number}\n");
+    assert!(output.contains(&booted), "{name}:\n{output}");
+}
+
+#[test]
+fn a_cd_boots_first() {
+    boots_first(
+        "a_cd_boots_first",
+        &[BootDevice::CdRom, BootDevice::Disk],
+        "e0",
+    );
+}
+
+#[test]
+fn a_disk_boots_first() {
+    boots_first("a_disk_boots_first", &[BootDevice::Disk], "80");
+}
+
+#[test]
+fn a_floppy_boots_first() {
+    boots_first(
+        "a_floppy_boots_first",
+        &[BootDevice::Floppy, BootDevice::CdRom],
+        "00",
+    );
 }
