@@ -3,7 +3,7 @@
 //! [`request`] says what can be asked and turns lines and command lines into it, without a machine; [`serve`] answers on a socket; [`run`]
 //! does what is asked; [`client`] is `ferry ctl`. Whoever can open the socket controls the machine: it is for its owner only.
 
-mod base64;
+pub mod base64;
 pub mod client;
 pub mod info;
 pub mod request;

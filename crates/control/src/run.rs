@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// Bytes that may wait in the keyboard before more is typed.
 const TYPED_AHEAD: usize = 256;
+/// Between characters that are typed: a BIOS keeps no more than 15 keys that no program has read.
+const KEYSTROKE: Duration = Duration::from_millis(15);
 /// How long the guest may leave the keyboard unread until typing is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long keys are held.
@@ -111,7 +113,7 @@ impl Target {
         Ok(Value::Null)
     }
 
-    /// Types no faster than the guest reads.
+    /// Types no faster than the guest reads, and than a quick typist.
     fn type_text(&self, text: &str) -> Result<Value, String> {
         let input = self.console.input();
         let mut since = Instant::now();
@@ -124,6 +126,7 @@ impl Target {
                 }
                 thread::sleep(Duration::from_millis(5));
             }
+            thread::sleep(KEYSTROKE);
             since = Instant::now();
             input.type_text(c.encode_utf8(&mut [0; 4]));
         }
