@@ -1,18 +1,24 @@
 //! Machines that start by firmware: SeaBIOS to its end, into a boot sector and from each kind of medium ([`media`]); OVMF to its shell and
-//! into a kernel.
+//! into a kernel; systems from their own media: GRUB's CD ([`grub`]), memtest86+ ([`memtest`]), Debian's installer ([`installer`]), Debian
+//! itself from a disk ([`debian`]), and a DOS from a floppy ([`dos`]).
 //!
 //! The images come from `cargo xtask guest path`, which fetches what its cache lacks. Where that fails, the test says so and is skipped.
 
 #[path = "../common/mod.rs"]
 mod common;
+mod debian;
+mod dos;
+mod grub;
 #[path = "../guest/mod.rs"]
 mod guest;
+mod installer;
 mod media;
+mod memtest;
 
 use bus::StopReason;
 use guest::fastest;
 use machine::drives::{Interface, Kind};
-use machine::{Config, EngineKind, Firmware, OnReset, Variables};
+use machine::{Config, EngineKind, Firmware, OnReset, Variables, Vga};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -37,6 +43,24 @@ fn config(name: &str, firmware: &str, engine: EngineKind) -> Option<Config> {
         ..Firmware::default()
     };
     Some(config)
+}
+
+/// A machine with a screen that starts by SeaBIOS from a file of the cache on a CD.
+fn with_disc(name: &str, disc: &str) -> Option<Config> {
+    let mut config = config(name, "seabios", fastest())?;
+    let files = guest::file("vgabios").and_then(|bios| Ok((bios, guest::file(disc)?)));
+    match files {
+        Ok((bios, disc)) => {
+            config.vga = Vga::Present;
+            config.video_bios = Some(bios);
+            config.drives = vec![media::drive(Interface::Ide, Kind::CdRom, disc)];
+            Some(config)
+        }
+        Err(why) => {
+            eprintln!("{name}: skipped, {disc} cannot be had: {why}");
+            None
+        }
+    }
 }
 
 /// What nasm makes of a source in `firmware/`.

@@ -7,6 +7,8 @@
 
 mod sources;
 
+pub use sources::mirror;
+
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -21,17 +21,36 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The deb822 text for the private root: the host's sources of its own Debian release, component `main`, and the
 /// release's backports when the host does not list them. `FERRY_DEBIAN_MIRROR` (and `FERRY_DEBIAN_SUITE`) replace the lot.
 pub fn debian_sources() -> Result<String> {
+    Ok(write_sources(&sources()?))
+}
+
+/// The mirror of the host's sources that has whole releases, for programs that make a system of their own.
+pub fn mirror() -> Result<String> {
+    let whole = |source: &&Source| {
+        source
+            .suites
+            .iter()
+            .any(|suite| !suite.contains(['-', '/']))
+    };
+    let sources = sources()?;
+    let found = sources.iter().find(whole).or(sources.first());
+    match found.and_then(|source| source.uris.first()) {
+        Some(mirror) => Ok(mirror.clone()),
+        None => bail!("the apt sources name no mirror: set FERRY_DEBIAN_MIRROR to one"),
+    }
+}
+
+fn sources() -> Result<Vec<Source>> {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let codename = os_release(&release, "VERSION_CODENAME");
     if let Ok(mirror) = std::env::var("FERRY_DEBIAN_MIRROR") {
         let suite = std::env::var("FERRY_DEBIAN_SUITE").unwrap_or_else(|_| "bookworm".to_owned());
         let signed_by = Path::new(KEYRING).exists().then(|| KEYRING.to_owned());
-        let source = Source {
+        return Ok(vec![Source {
             uris: vec![mirror],
             suites: vec![suite],
             signed_by,
-        };
-        return Ok(write_sources(&[source]));
+        }]);
     }
     let Some(codename) = codename else {
         bail!("/etc/os-release names no release: set FERRY_DEBIAN_MIRROR to a Debian mirror");
@@ -52,7 +71,7 @@ pub fn debian_sources() -> Result<String> {
             "no apt source of this host has the release {codename}: set FERRY_DEBIAN_MIRROR to a Debian mirror"
         );
     }
-    Ok(write_sources(&sources))
+    Ok(sources)
 }
 
 fn source_files() -> Vec<PathBuf> {

@@ -2,20 +2,21 @@
 //!
 //! Invariant: a file under its final name is whole. So a complete cache needs neither apt nor a network.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{Kind, bzimage, initramfs, modules};
+use super::grub::{self, Grub, Platform};
+use super::{Kind, bzimage, disk, initramfs, modules};
 use crate::{apt, host};
 
 /// The folder `guest` of the cache, locked while open.
 pub struct Cache {
     dir: PathBuf,
     apt: [OnceCell<apt::Apt>; 2],
-    _lock: File,
+    lock: RefCell<Option<File>>,
 }
 
 /// The architecture of a guest's userland.
@@ -34,12 +35,17 @@ impl Arch {
     }
 }
 
+/// When a file was made.
+fn age(path: &Path) -> Option<std::time::SystemTime> {
+    fs::metadata(path).and_then(|m| m.modified()).ok()
+}
+
 impl Cache {
     pub fn open() -> Result<Cache> {
         let dir = host::cache()?.join("guest");
         host::make_dir(&dir)?;
         Ok(Cache {
-            _lock: host::lock(&dir)?,
+            lock: RefCell::new(Some(host::lock(&dir)?)),
             apt: Default::default(),
             dir,
         })
@@ -57,6 +63,11 @@ impl Cache {
             "vgabios-stdvga.bin",
             "OVMF_CODE_4M.fd",
             "OVMF_VARS_4M.fd",
+            "grub.iso",
+            "grub-efi.iso",
+            "memtest86+x64.iso",
+            "installer.iso",
+            "debian-12.raw",
         ];
         let lists = ["apt-amd64/updated", "apt-i386/updated"];
         for name in files.iter().chain(&lists) {
@@ -88,15 +99,22 @@ impl Cache {
                 host::write_whole(&path, &bzimage::vmlinux(&image)?)?;
             }
             Kind::Seabios | Kind::Vgabios if !path.exists() => {
-                self.fetch_firmware(kind, "seabios", "./usr/share/seabios")?
+                self.fetch_file(kind, "seabios", "./usr/share/seabios")?
             }
             Kind::Ovmf | Kind::OvmfVars if !path.exists() => {
-                self.fetch_firmware(kind, "ovmf", "./usr/share/OVMF")?
+                self.fetch_file(kind, "ovmf", "./usr/share/OVMF")?
             }
             Kind::Initrd => self.build_initramfs(&path, Arch::Amd64)?,
             Kind::InitrdI386 => self.build_initramfs(&path, Arch::I386)?,
             Kind::Modules => self.build_modules(&path, Arch::Amd64, "linux-image-cloud-amd64")?,
             Kind::ModulesI386 => self.build_modules(&path, Arch::I386, "linux-image-686")?,
+            Kind::GrubIso => self.build_grub(&path, Platform::Bios)?,
+            Kind::GrubEfiIso => self.build_grub(&path, Platform::Uefi)?,
+            Kind::MemtestIso if !path.exists() => {
+                self.fetch_file(kind, "memtest86+", "./usr/lib/memtest86+")?
+            }
+            Kind::InstallerIso if !path.exists() => self.build_installer(&path)?,
+            Kind::DebianDisk if !path.exists() => self.build_disk(&path)?,
             _ => {}
         }
         Ok(path)
@@ -128,13 +146,12 @@ impl Cache {
     }
 
     /// The archive of the kernel's modules. It is kept with the kernel that it belongs to.
-    fn build_modules(&self, path: &std::path::Path, arch: Arch, meta_package: &str) -> Result<()> {
+    fn build_modules(&self, path: &Path, arch: Arch, meta_package: &str) -> Result<()> {
         let kernel = match arch {
             Arch::Amd64 => Kind::Vmlinuz,
             Arch::I386 => Kind::VmlinuzI386,
         };
         let kernel = self.path(kernel)?;
-        let age = |p: &std::path::Path| fs::metadata(p).and_then(|m| m.modified()).ok();
         if path.exists() && age(path) >= age(&kernel) {
             return Ok(());
         }
@@ -149,7 +166,7 @@ impl Cache {
         host::write_whole(path, &archive?)
     }
 
-    fn fetch_firmware(&self, kind: Kind, package: &str, folder: &str) -> Result<()> {
+    fn fetch_file(&self, kind: Kind, package: &str, folder: &str) -> Result<()> {
         let name = kind.file_name();
         let deb = self
             .apt(Arch::Amd64)?
@@ -159,8 +176,84 @@ impl Cache {
         host::write_whole(&self.dir.join(name), &bytes)
     }
 
+    /// A package, unpacked into the cache.
+    fn unpacked(&self, package: &str) -> Result<PathBuf> {
+        let tree = self.dir.join(package);
+        if !tree.exists() {
+            let deb = self
+                .apt(Arch::Amd64)?
+                .download(&self.dir.join("debs"), package)?;
+            let part = tree.with_extension("part");
+            let _ = fs::remove_dir_all(&part);
+            apt::unpack(&deb, &part)?;
+            fs::rename(&part, &tree)?;
+        }
+        Ok(tree)
+    }
+
+    fn grub(&self) -> Result<Grub> {
+        let tree = self.dir.join("grub");
+        match tree.exists() {
+            true => Ok(Grub::at(tree)),
+            false => Grub::unpack(self.apt(Arch::Amd64)?, &self.dir.join("debs"), tree),
+        }
+    }
+
+    /// A disk with Debian. That takes long, so the cache is left to others meanwhile.
+    fn build_disk(&self, path: &Path) -> Result<()> {
+        let (package, grub) = (self.unpacked("debootstrap")?, self.grub()?);
+        let held = self.lock.take();
+        drop(held);
+        let folder = self.dir.join("debian");
+        host::make_dir(&folder)?;
+        let _lock = host::lock(&folder)?;
+        match path.exists() {
+            true => Ok(()),
+            false => disk::build(path, &folder, &package, &grub),
+        }
+    }
+
+    /// A CD with GRUB, the amd64 kernel and its userland; made anew when one of them is.
+    fn build_grub(&self, path: &Path, platform: Platform) -> Result<()> {
+        let files = [
+            ("vmlinuz", self.path(Kind::Vmlinuz)?),
+            ("initrd.cpio", self.path(Kind::Initrd)?),
+        ];
+        if path.exists() && files.iter().all(|(_, file)| age(path) >= age(file)) {
+            return Ok(());
+        }
+        host::say(&format!("making {}", path.display()));
+        self.grub()?.rescue(path, platform, grub::RESCUE, &files)
+    }
+
+    /// A CD with Debian's installer: the package has only kernel and initramfs.
+    fn build_installer(&self, path: &Path) -> Result<()> {
+        let package = "debian-installer-12-netboot-amd64";
+        let deb = self
+            .apt(Arch::Amd64)?
+            .download(&self.dir.join("debs"), package)?;
+        let scratch = self.dir.join("installer");
+        host::make_dir(&scratch)?;
+        let files = [
+            ("linux", "text/debian-installer/amd64/linux"),
+            ("initrd.gz", "text/debian-installer/amd64/initrd.gz"),
+            ("gtk.gz", "gtk/debian-installer/amd64/initrd.gz"),
+        ]
+        .map(|(name, of)| (name, of, scratch.join(name)));
+        for (_, of, file) in &files {
+            let of = format!("./usr/lib/debian-installer/images/12/amd64/{of}");
+            fs::write(file, apt::file_of(&deb, &of)?)?;
+        }
+        let files = files.map(|(name, _, file)| (name, file));
+        let made = self
+            .grub()?
+            .rescue(path, Platform::Bios, grub::INSTALLER, &files);
+        fs::remove_dir_all(&scratch)?;
+        made
+    }
+
     /// The initramfs is cheap to make, so it is made anew each time and replaced when it differs: no stale `/init`.
-    fn build_initramfs(&self, path: &std::path::Path, arch: Arch) -> Result<()> {
+    fn build_initramfs(&self, path: &Path, arch: Arch) -> Result<()> {
         let busybox = self.dir.join(format!("busybox-{}", arch.name()));
         if !busybox.exists() {
             let deb = self

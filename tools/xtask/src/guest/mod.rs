@@ -2,8 +2,10 @@
 
 mod bzimage;
 mod cpio;
+mod disk;
 mod fetch;
 mod filter;
+mod grub;
 mod initramfs;
 mod modules;
 mod run;
@@ -23,7 +25,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Fetch the kernels, busybox and firmware from Debian, build the initramfs; what the cache has is kept
+    /// Fetch the kernels, busybox, firmware and GRUB from Debian, build what is made of them; what the cache has is kept
     Fetch {
         /// Ask Debian for newer packages even though the cache is complete
         #[arg(long)]
@@ -69,10 +71,21 @@ pub enum Kind {
     Ovmf,
     /// OVMF's empty variable store
     OvmfVars,
+    /// GRUB for a BIOS on a CD, with the kernel and its userland
+    GrubIso,
+    /// The same for UEFI
+    GrubEfiIso,
+    /// memtest86+ on a CD
+    MemtestIso,
+    /// Debian's installer on a CD, started by GRUB
+    InstallerIso,
+    /// A disk with Debian 12, made by debootstrap; wants root
+    DebianDisk,
 }
 
 impl Kind {
-    const ALL: [Kind; 11] = [
+    /// What tests outside of the nightly set boot.
+    const ORDINARY: [Kind; 13] = [
         Kind::Vmlinuz,
         Kind::Vmlinux,
         Kind::VmlinuzI386,
@@ -84,6 +97,8 @@ impl Kind {
         Kind::Vgabios,
         Kind::Ovmf,
         Kind::OvmfVars,
+        Kind::GrubIso,
+        Kind::GrubEfiIso,
     ];
 
     fn file_name(self) -> &'static str {
@@ -99,6 +114,11 @@ impl Kind {
             Kind::Vgabios => "vgabios-stdvga.bin",
             Kind::Ovmf => "OVMF_CODE_4M.fd",
             Kind::OvmfVars => "OVMF_VARS_4M.fd",
+            Kind::GrubIso => "grub.iso",
+            Kind::GrubEfiIso => "grub-efi.iso",
+            Kind::MemtestIso => "memtest86+x64.iso",
+            Kind::InstallerIso => "installer.iso",
+            Kind::DebianDisk => "debian-12.raw",
         }
     }
 }
@@ -110,7 +130,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             if update {
                 cache.forget()?;
             }
-            for kind in Kind::ALL {
+            for kind in Kind::ORDINARY {
                 let path = cache.path(kind)?;
                 println!(
                     "{:>10} KiB  {}",
