@@ -16,6 +16,8 @@ mod guest_tests;
 mod host;
 mod insn_diff;
 mod mips;
+mod nightly;
+mod pictures;
 
 use std::process::ExitCode;
 
@@ -54,6 +56,10 @@ enum Task {
     InsnDiff(insn_diff::Args),
     /// Measure guest instructions a second, workload by workload
     Mips(mips::Args),
+    /// Run the slow tests, which tools/test leaves out
+    Nightly(nightly::Args),
+    /// Take the pictures of the documentation anew
+    Pictures(pictures::Args),
 }
 
 fn main() -> ExitCode {
@@ -70,6 +76,8 @@ fn main() -> ExitCode {
         Task::GuestTests(args) => guest_tests::run(&args),
         Task::InsnDiff(args) => insn_diff::run(args),
         Task::Mips(args) => mips::run(&args),
+        Task::Nightly(args) => nightly::run(&args),
+        Task::Pictures(args) => pictures::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("xtask: error: {error:#}");
