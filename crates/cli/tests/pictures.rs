@@ -2,7 +2,9 @@
 //! them to `docs/pictures`; as a test they go to a directory that is thrown away.
 
 mod browser;
+#[expect(dead_code, reason = "shared with tests that need more")]
 mod common;
+#[expect(dead_code, reason = "shared with tests that need more")]
 #[path = "../../../guest-tests/tests/guest/mod.rs"]
 mod guest;
 
