@@ -100,6 +100,9 @@ fn remove_tree(tree: &Path) -> Result<()> {
     }
 }
 
+/// Systemd gives devices and services 90 s, by the clock: a guest on a busy host needs more.
+const PATIENCE: &str = "[Manager]\nDefaultDeviceTimeoutSec=900\nDefaultTimeoutStartSec=900\n";
+
 /// What an installer would ask for.
 fn configure(tree: &Path, grub: &Grub) -> Result<()> {
     let write = |name: &str, text: &str| {
@@ -108,6 +111,8 @@ fn configure(tree: &Path, grub: &Grub) -> Result<()> {
     write("etc/hostname", "ferry\n")?;
     write("etc/hosts", "127.0.0.1 localhost ferry\n")?;
     write("etc/fstab", &format!("UUID={UUID} / ext4 defaults 0 1\n"))?;
+    host::make_dir(&tree.join("etc/systemd/system.conf.d"))?;
+    write("etc/systemd/system.conf.d/patience.conf", PATIENCE)?;
     let passwords = fs::read_to_string(tree.join("etc/shadow"))?;
     let root = passwords.lines().next().unwrap_or_default();
     let rest = root.splitn(3, ':').nth(2).unwrap_or_default();
