@@ -41,6 +41,11 @@ fn grub_config() -> String {
     )
 }
 
+/// What goes into the disk: it is made anew when this changes.
+pub fn recipe() -> String {
+    [SUITE, PACKAGES, &grub_config(), PATIENCE].join("\n")
+}
+
 /// The partition table, of which GRUB's boot sector leaves room: one bootable partition of Linux.
 fn partition_table() -> [u8; 66] {
     let mut table = [0; 66];

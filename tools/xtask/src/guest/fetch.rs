@@ -40,6 +40,16 @@ fn age(path: &Path) -> Option<std::time::SystemTime> {
     fs::metadata(path).and_then(|m| m.modified()).ok()
 }
 
+/// Is there an image at `path` that was made by this recipe?
+fn is_made(path: &Path, recipe: &str) -> bool {
+    path.exists() && fs::read_to_string(path.with_extension("recipe")).is_ok_and(|r| r == recipe)
+}
+
+/// Notes beside an image what it was made by.
+fn keep_recipe(path: &Path, recipe: &str) -> Result<()> {
+    host::write_whole(&path.with_extension("recipe"), recipe.as_bytes())
+}
+
 impl Cache {
     pub fn open() -> Result<Cache> {
         let dir = host::cache()?.join("guest");
@@ -113,8 +123,10 @@ impl Cache {
             Kind::MemtestIso if !path.exists() => {
                 self.fetch_file(kind, "memtest86+", "./usr/lib/memtest86+")?
             }
-            Kind::InstallerIso if !path.exists() => self.build_installer(&path)?,
-            Kind::DebianDisk if !path.exists() => self.build_disk(&path)?,
+            Kind::InstallerIso if !is_made(&path, grub::INSTALLER) => {
+                self.build_installer(&path)?
+            }
+            Kind::DebianDisk if !is_made(&path, &disk::recipe()) => self.build_disk(&path)?,
             _ => {}
         }
         Ok(path)
@@ -207,10 +219,12 @@ impl Cache {
         let folder = self.dir.join("debian");
         host::make_dir(&folder)?;
         let _lock = host::lock(&folder)?;
-        match path.exists() {
-            true => Ok(()),
-            false => disk::build(path, &folder, &package, &grub),
+        let recipe = disk::recipe();
+        if is_made(path, &recipe) {
+            return Ok(());
         }
+        disk::build(path, &folder, &package, &grub)?;
+        keep_recipe(path, &recipe)
     }
 
     /// A CD with GRUB, the amd64 kernel and its userland; made anew when one of them is.
@@ -219,11 +233,13 @@ impl Cache {
             ("vmlinuz", self.path(Kind::Vmlinuz)?),
             ("initrd.cpio", self.path(Kind::Initrd)?),
         ];
-        if path.exists() && files.iter().all(|(_, file)| age(path) >= age(file)) {
+        let is_new = |(_, file): &(&str, PathBuf)| age(path) >= age(file);
+        if is_made(path, grub::RESCUE) && files.iter().all(is_new) {
             return Ok(());
         }
         host::say(&format!("making {}", path.display()));
-        self.grub()?.rescue(path, platform, grub::RESCUE, &files)
+        self.grub()?.rescue(path, platform, grub::RESCUE, &files)?;
+        keep_recipe(path, grub::RESCUE)
     }
 
     /// A CD with Debian's installer: the package has only kernel and initramfs.
@@ -249,7 +265,8 @@ impl Cache {
             .grub()?
             .rescue(path, Platform::Bios, grub::INSTALLER, &files);
         fs::remove_dir_all(&scratch)?;
-        made
+        made?;
+        keep_recipe(path, grub::INSTALLER)
     }
 
     /// The initramfs is cheap to make, so it is made anew each time and replaced when it differs: no stale `/init`.

@@ -30,6 +30,10 @@ menuentry 'Ferry: Linux' {
 menuentry 'Ferry: halt' {
 \thalt
 }
+menuentry 'Ferry: Linux, its messages on the screen' {
+\tlinux /vmlinuz console=tty0 console=ttyS0 panic=-1 loglevel=7
+\tinitrd /initrd.cpio
+}
 ";
 
 /// The installer with its dialogs on the screen, or on the serial line.
