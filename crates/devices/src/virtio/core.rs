@@ -176,6 +176,25 @@ impl Core {
         }
     }
 
+    /// Puts requests of `epoch` into the used ring of their queue, and interrupts if the driver wants that.
+    fn give_back(&self, queue: usize, epoch: u64, done: &[(u16, u32)]) {
+        let Some(q) = self.queues.get(queue) else {
+            return;
+        };
+        let mut q = lock(q);
+        if self.epoch.load(Ordering::SeqCst) != epoch {
+            return;
+        }
+        let pushed = q.push(&self.dma, done);
+        let vector = q.vector;
+        drop(q);
+        match pushed {
+            Ok(true) => self.interrupt(&mut lock(&self.common), ISR_QUEUE, Some(vector)),
+            Ok(false) => {}
+            Err(_) => self.break_epoch(epoch),
+        }
+    }
+
     /// By the queue's vector or that of configuration changes, or by the pin.
     fn interrupt(&self, c: &mut Common, bit: u8, vector: Option<u16>) {
         let vector = vector.unwrap_or(c.config_vector);
@@ -314,21 +333,15 @@ impl Request {
 
     /// Gives the buffers back, `written` bytes of them written, and interrupts if the driver wants that.
     pub fn complete(self, written: u32) {
-        let core = self.core.clone();
-        let Some(q) = core.queues.get(self.queue) else {
-            return;
-        };
-        let mut q = lock(q);
-        if self.is_void() {
-            return;
-        }
-        let pushed = q.push(&core.dma, self.chain.head, written);
-        let vector = q.vector;
-        drop(q);
-        match pushed {
-            Ok(true) => core.interrupt(&mut lock(&core.common), ISR_QUEUE, Some(vector)),
-            Ok(false) => {}
-            Err(_) => core.break_epoch(self.epoch),
+        self.core
+            .give_back(self.queue, self.epoch, &[(self.chain.head, written)]);
+    }
+
+    /// The same for several requests of one queue, which the driver sees at once: buffers that one frame is spread over (5.1.6.4).
+    pub fn complete_together(requests: Vec<(Self, u32)>) {
+        let heads: Vec<_> = requests.iter().map(|(r, n)| (r.chain.head, *n)).collect();
+        if let Some((first, _)) = requests.first() {
+            first.core.give_back(first.queue, first.epoch, &heads);
         }
     }
 }

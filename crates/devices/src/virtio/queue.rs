@@ -171,17 +171,19 @@ impl Queue {
         }
     }
 
-    /// Gives a request back with `written` bytes; tells whether the driver wants an interrupt.
-    pub(super) fn push(&mut self, dma: &Dma, head: u16, written: u32) -> Result<bool, Broken> {
-        if !self.ready {
+    /// Gives requests back, each a head and the bytes written, all at once; tells whether the driver wants an interrupt.
+    pub(super) fn push(&mut self, dma: &Dma, done: &[(u16, u32)]) -> Result<bool, Broken> {
+        if !self.ready || done.is_empty() {
             return Ok(false);
         }
-        let slot = u64::from(self.next_used & (self.size - 1));
-        let entry = u64::from(written) << 32 | u64::from(head);
-        dma.store(self.used.wrapping_add(4 + 8 * slot), entry)?;
         let old = self.next_used;
-        self.next_used = old.wrapping_add(1);
-        // The entry is there before the index says so, the index before we look whether the driver sleeps (2.7.7.1).
+        for (head, written) in done {
+            let slot = u64::from(self.next_used & (self.size - 1));
+            let entry = u64::from(*written) << 32 | u64::from(*head);
+            dma.store(self.used.wrapping_add(4 + 8 * slot), entry)?;
+            self.next_used = self.next_used.wrapping_add(1);
+        }
+        // The entries are there before the index says so, the index before we look whether the driver sleeps (2.7.7.1).
         fence(Ordering::Release);
         dma.store(self.used.wrapping_add(2), self.next_used)?;
         fence(Ordering::SeqCst);
