@@ -140,11 +140,14 @@ pub struct Run {
     #[arg(long, value_name = "FILE[,KEY=VALUE...]")]
     pub floppy: Vec<String>,
 
-    /// A network card (virtio) and what it is connected to: `user`, a network in this process, where the guest gets 10.0.2.15 by DHCP,
-    /// reaches the host's loopback as 10.0.2.2 and other hosts by their addresses. Behind it, separated by commas,
-    /// `hostfwd=tcp:[HOST]:PORT-:PORT` (or `udp:`; on loopback if there is no HOST; may be repeated): a port of the host leads to one of the
-    /// guest; `restrict=on`: the guest reaches nothing outside; `mac=` an address; `model=virtio`; `dump=FILE`: all frames, as Wireshark
-    /// reads them. May be given several times
+    /// A network card and what it is connected to: `user`, a network in this process, where the guest gets 10.0.2.15 by DHCP, reaches the
+    /// host's loopback as 10.0.2.2 and other hosts by their addresses; `switch`, with the other machines of this host that name the same
+    /// `path=`; `socket`, with one other machine (`listen=[HOST]:PORT` or `connect=HOST:PORT`); `stream`, the same as QEMU's (`server=on`,
+    /// `addr.type=` `unix` or `inet`, `addr.path=`, `addr.host=`, `addr.port=`, `reconnect-ms=`), for passt and the like; `tap`, the host's
+    /// interface `ifname=`. Keys of `user`, separated by commas: `hostfwd=tcp:[HOST]:PORT-:PORT` (or `udp:`; on loopback if there is no HOST;
+    /// may be repeated): a port of the host leads to one of the guest; `restrict=on`: the guest reaches nothing outside; `resolver=` an
+    /// address that answers names in place of the host's resolver. Keys of every card: `mac=` an address; `model=` `virtio` (the default),
+    /// `e1000`, `rtl8139`; `dump=FILE`: all frames, as Wireshark reads them. May be given several times
     #[arg(long, value_name = "NETWORK[,KEY=VALUE...]")]
     pub net: Vec<String>,
 

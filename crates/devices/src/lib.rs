@@ -23,6 +23,7 @@
 //! | [`Ahci`] | any PCI function | its pin, MSI |
 //! | [`Ide`] | PCI 00:01.1; [`ide::region_command`]: 0x1F0-0x1F7, 0x170-0x177, [`ide::region_control`]: 0x3F6, 0x376 | 14, 15 |
 //! | [`virtio::VirtioPci`] | any PCI function | its pin, MSI-X |
+//! | [`E1000`], [`Rtl8139`] | any PCI function | its pin |
 //! | [`DebugExit`] | 0: 0xF4-0xF7 | |
 //! | [`DebugConsole`] | 0: 0xE9 | |
 //! | [`FwCfg`] | 0: 0x510-0x51B | |
@@ -44,7 +45,11 @@ pub mod acpi_pm;
 pub mod ahci;
 mod ata;
 mod bytes;
+#[cfg(test)]
+mod cable;
 pub mod debug;
+pub mod e1000;
+mod ethernet;
 pub mod flash;
 pub mod floppy;
 pub mod fw_cfg;
@@ -58,12 +63,14 @@ pub mod ioapic;
 pub mod irq;
 pub mod local_apic;
 pub mod mc146818;
+mod microwire;
 pub mod numeric_error;
 pub mod pci;
 pub mod reset;
 #[cfg(test)]
 mod rig;
 pub mod rom;
+pub mod rtl8139;
 pub mod testdev;
 #[cfg(test)]
 mod testing;
@@ -74,6 +81,7 @@ pub mod virtio;
 pub use acpi_pm::AcpiPm;
 pub use ahci::Ahci;
 pub use debug::{DebugConsole, DebugExit};
+pub use e1000::E1000;
 pub use flash::Flash;
 pub use floppy::Floppy;
 pub use fw_cfg::FwCfg;
@@ -91,6 +99,7 @@ pub use numeric_error::NumericError;
 pub use pci::{PciBus, PciConfig, PciFunction};
 pub use reset::{A20Gate, SystemControlA};
 pub use rom::RomAlias;
+pub use rtl8139::Rtl8139;
 pub use testdev::TestDevice;
 pub use uart16550::{Uart16550, UartInput};
 pub use vga::Vga;

@@ -47,6 +47,7 @@ pub use machine::{Machine, describe};
 pub use media::Media;
 pub use net::{
     Forward as NetForward, Protocol as NetProtocol, Restrict as NetRestrict,
+    StreamAddress as NetStreamAddress, StreamOptions as NetStreamOptions,
     UserOptions as NetUserOptions,
 };
 pub use remote::Remote;

@@ -1,8 +1,10 @@
 //! Frames in a file as tcpdump and Wireshark read it (pcap, the classic format).
 
+use crate::{Backend, Error, Gso, Nic};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const MAGIC: u32 = 0xa1b2_c3d4;
@@ -10,13 +12,13 @@ const ETHERNET: u32 = 1;
 const LONGEST: u32 = 1 << 18;
 
 /// A file of frames.
-pub struct Dump {
+struct Dump {
     file: Option<BufWriter<File>>,
 }
 
 impl Dump {
     /// Makes the file, or empties it.
-    pub fn create(path: &Path) -> std::io::Result<Self> {
+    fn create(path: &Path) -> std::io::Result<Self> {
         let mut file = BufWriter::new(File::create(path)?);
         let mut header = MAGIC.to_le_bytes().to_vec();
         header.extend([2, 0, 4, 0]);
@@ -29,7 +31,7 @@ impl Dump {
     }
 
     /// Appends a frame. Trouble ends the dump, not the network.
-    pub fn frame(&mut self, frame: &[u8]) {
+    fn frame(&mut self, frame: &[u8]) {
         let Some(file) = &mut self.file else { return };
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -45,7 +47,7 @@ impl Dump {
     }
 
     /// Writes what is still in memory.
-    pub fn flush(&mut self) {
+    fn flush(&mut self) {
         let done = self.file.as_mut().map_or(Ok(()), |f| f.flush());
         self.check(done);
     }
@@ -55,5 +57,84 @@ impl Dump {
             tracing::error!(target: "net", %error, "no more frames are dumped");
             self.file = None;
         }
+    }
+}
+
+/// A network whose frames, both ways, are also written to a file.
+pub struct Dumped {
+    inner: Arc<dyn Backend>,
+    dump: Arc<Mutex<Dump>>,
+}
+
+impl Dumped {
+    /// The file at `path` is made, or emptied.
+    pub fn new(inner: Arc<dyn Backend>, path: &Path) -> Result<Self, Error> {
+        let dump = Dump::create(path).map_err(|source| Error::Dump {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            inner,
+            dump: Arc::new(Mutex::new(dump)),
+        })
+    }
+}
+
+impl Backend for Dumped {
+    fn attach(&self, nic: Arc<dyn Nic>) {
+        let dump = self.dump.clone();
+        self.inner.attach(Arc::new(Tapped { nic, dump }));
+    }
+
+    fn kick(&self) {
+        self.inner.kick();
+    }
+
+    fn takes_offloads(&self) -> bool {
+        self.inner.takes_offloads()
+    }
+}
+
+/// The card, with someone listening in.
+struct Tapped {
+    nic: Arc<dyn Nic>,
+    dump: Arc<Mutex<Dump>>,
+}
+
+impl Tapped {
+    fn dump(&self) -> MutexGuard<'_, Dump> {
+        self.dump.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Nic for Tapped {
+    fn take(&self, frame: &mut Vec<u8>) -> bool {
+        let taken = self.nic.take(frame);
+        if taken {
+            self.dump().frame(frame);
+        }
+        taken
+    }
+
+    fn give(&self, frame: &[u8], gso: Option<Gso>) -> bool {
+        let given = self.nic.give(frame, gso);
+        if given {
+            self.dump().frame(frame);
+        }
+        given
+    }
+
+    fn takes_gso(&self) -> bool {
+        self.nic.takes_gso()
+    }
+
+    fn disarm(&self) {
+        self.nic.disarm();
+    }
+
+    fn arm(&self, starved: bool) -> bool {
+        // The network is about to sleep.
+        self.dump().flush();
+        self.nic.arm(starved)
     }
 }

@@ -18,6 +18,8 @@ mod blk;
 mod core;
 mod legacy;
 mod net;
+#[cfg(test)]
+mod net_tests;
 mod pci;
 mod queue;
 mod rng;

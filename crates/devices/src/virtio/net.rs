@@ -1,6 +1,6 @@
 //! Network device (5.1): one pair of queues, whose frames the network's thread moves.
 //!
-//! The guest may leave checksums and the cutting of TCP segments to the device: the user network ends TCP and needs neither.
+//! Where the network needs neither (the user network ends TCP), the guest may leave checksums and the cutting of TCP segments to the device.
 
 use super::{Core, Kind, Request, VirtioDevice};
 use crate::lock;
@@ -51,6 +51,8 @@ pub struct Net {
 /// What the network's thread works with.
 struct Card {
     core: Arc<Core>,
+    /// Whether the network's frames are known to be sound.
+    trusted: bool,
     /// Receive buffers that were not enough for a frame. Locked while frames move, so that [`Net::drain`] can wait for them.
     held: Mutex<VecDeque<Request>>,
 }
@@ -60,6 +62,7 @@ impl Net {
     pub fn new(core: Arc<Core>, backend: Arc<dyn Backend>, mac: [u8; 6]) -> Self {
         let nic = Arc::new(Card {
             core,
+            trusted: backend.takes_offloads(),
             held: Mutex::default(),
         });
         backend.attach(nic.clone());
@@ -77,7 +80,11 @@ impl VirtioDevice for Net {
 
     fn features(&self) -> u64 {
         use feature::*;
-        CSUM | GUEST_CSUM | MAC | GUEST_TSO4 | HOST_TSO4 | MRG_RXBUF | STATUS
+        let always = GUEST_CSUM | MAC | GUEST_TSO4 | MRG_RXBUF | STATUS;
+        match self.backend.takes_offloads() {
+            true => always | CSUM | HOST_TSO4,
+            false => always,
+        }
     }
 
     fn config_read(&self, offset: usize, into: &mut [u8]) {
@@ -145,7 +152,7 @@ impl Nic for Card {
         let mut start = [0; header::BYTES];
         if let Some(gso) = gso {
             start = gso_header(gso);
-        } else if self.core.has(feature::GUEST_CSUM) {
+        } else if self.trusted && self.core.has(feature::GUEST_CSUM) {
             start[0] = header::DATA_VALID;
         }
         let start = start.get(..head).unwrap_or_default();
@@ -174,11 +181,12 @@ impl Nic for Card {
         {
             let n = space(&request).min(left);
             left -= n;
-            requests.push((request, n));
+            requests.push((request, n as u32));
         }
         let count = requests.len() as u16;
         let mut done = 0;
         for (k, (request, n)) in requests.iter().enumerate() {
+            let n = *n as usize;
             let piece = whole.get(done..done + n).unwrap_or_default();
             request.write(0, piece);
             if k == 0 && head == header::BYTES {
@@ -186,9 +194,8 @@ impl Nic for Card {
             }
             done += n;
         }
-        for (request, n) in requests {
-            request.complete(n as u32);
-        }
+        // A driver that saw only some of them would drop the frame.
+        Request::complete_together(requests);
         true
     }
 

@@ -1,7 +1,7 @@
 //! Frames to and from the card, and the device that smoltcp drives: IP packets, without Ethernet.
 
 use super::ROUTER;
-use crate::{Dump, Gso, Nic};
+use crate::{Gso, Nic};
 use smoltcp::phy::{
     Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, SegmentationCapabilities,
     TxToken,
@@ -31,19 +31,17 @@ pub(super) struct Link {
     pub input: Option<Vec<u8>>,
     stalled: VecDeque<(Vec<u8>, Option<Gso>)>,
     buffer: Vec<u8>,
-    dump: Option<Dump>,
     ident: u16,
 }
 
 impl Link {
-    pub fn new(dump: Option<Dump>) -> Self {
+    pub fn new() -> Self {
         Self {
             nic: None,
             peer: [0xff; 6],
             input: None,
             stalled: VecDeque::new(),
             buffer: Vec::new(),
-            dump,
             ident: 0,
         }
     }
@@ -66,25 +64,8 @@ impl Link {
         }
     }
 
-    pub fn flush(&mut self) {
-        if let Some(dump) = &mut self.dump {
-            dump.flush();
-        }
-    }
-
-    /// The guest sent this.
-    pub fn sent(&mut self, frame: &[u8]) {
-        if let Some(dump) = &mut self.dump {
-            dump.frame(frame);
-        }
-    }
-
     /// To the guest.
     pub fn give(&mut self, frame: &[u8], gso: Option<Gso>) {
-        if let Some(dump) = &mut self.dump {
-            dump.frame(frame);
-            dump.flush();
-        }
         let Some(nic) = &self.nic else { return };
         if self.stalled.is_empty() && nic.give(frame, gso) {
             return;

@@ -2,8 +2,9 @@
 //!
 //! The guest gets 10.0.2.15 by DHCP (RFC 2131) and may ask 10.0.2.3 for names, which the host's resolver answers. 10.0.2.2 is the host:
 //! connections there go to the host's loopback. TCP ends here, in smoltcp, and goes on over a socket of the host; so do UDP and pings.
-//! Fragments that the guest sends are dropped.
+//! Absent: IPv6.
 
+mod fragments;
 mod link;
 mod ping;
 mod services;
@@ -12,18 +13,14 @@ mod tcp;
 mod tests;
 mod udp;
 
-use crate::{Backend, Dump, Error, Nic};
+use crate::worker::{Seat, Worker};
+use crate::{Backend, Error, Nic};
 use link::Link;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use smoltcp::wire::{ArpPacket, EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet};
-use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The network's addresses.
@@ -67,22 +64,13 @@ pub enum Restrict {
 pub struct UserOptions {
     pub forwards: Vec<Forward>,
     pub restrict: Restrict,
-    /// Where all frames are written.
-    pub dump: Option<PathBuf>,
-}
-
-struct Shared {
-    nic: Mutex<Option<Arc<dyn Nic>>>,
-    closed: AtomicBool,
-    /// A kick is on its way.
-    kicked: AtomicBool,
-    waker: UnixStream,
+    /// Who answers the guest's questions for names; by default the host's first resolver.
+    pub resolver: Option<SocketAddr>,
 }
 
 /// A user network.
 pub struct User {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    worker: Worker,
     listening: Vec<SocketAddr>,
 }
 
@@ -115,33 +103,14 @@ impl User {
                 }
             }
         }
-        let dump = match &options.dump {
-            Some(path) => Some(Dump::create(path).map_err(|source| Error::Dump {
-                path: path.clone(),
-                source,
-            })?),
-            None => None,
-        };
-        let (waker, woken) = UnixStream::pair().map_err(Error::Thread)?;
-        for end in [&waker, &woken] {
-            end.set_nonblocking(true).map_err(Error::Thread)?;
-        }
-        let shared = Arc::new(Shared {
-            nic: Mutex::new(None),
-            closed: AtomicBool::new(false),
-            kicked: AtomicBool::new(false),
-            waker,
-        });
-        let (theirs, restrict) = (shared.clone(), options.restrict);
-        let thread = std::thread::Builder::new()
-            .name("net-user".into())
-            .spawn(move || Router::new(theirs, woken, tcp, udp, restrict, dump).run())
-            .map_err(Error::Thread)?;
-        Ok(Self {
-            shared,
-            thread: Some(thread),
-            listening,
-        })
+        let restrict = options.restrict;
+        let resolver = options
+            .resolver
+            .unwrap_or_else(|| (services::resolver(), 53).into());
+        let worker = Worker::start("net-user", move |seat| {
+            Router::new(tcp, udp, restrict, resolver).run(&seat);
+        })?;
+        Ok(Self { worker, listening })
     }
 
     /// Where the forwarded ports are, in the order of the options: for those asked for as port 0.
@@ -150,46 +119,26 @@ impl User {
     }
 }
 
-impl Shared {
-    fn kick(&self) {
-        if !self.kicked.swap(true, Ordering::SeqCst) {
-            // A full pipe wakes, too.
-            let _ = (&self.waker).write(&[0]);
-        }
-    }
-}
-
 impl Backend for User {
     fn attach(&self, nic: Arc<dyn Nic>) {
-        *self
-            .shared
-            .nic
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(nic);
-        self.shared.kick();
+        self.worker.attach(nic);
     }
 
     fn kick(&self) {
-        self.shared.kick();
+        self.worker.kick();
     }
-}
 
-impl Drop for User {
-    fn drop(&mut self) {
-        self.shared.closed.store(true, Ordering::SeqCst);
-        self.shared.kicked.store(false, Ordering::SeqCst);
-        self.shared.kick();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+    /// TCP ends here.
+    fn takes_offloads(&self) -> bool {
+        true
     }
 }
 
 /// Where a guest's packet to `to` goes from here, if it may.
-fn target(to: Ipv4Addr, port: u16, resolver: IpAddr) -> Option<SocketAddr> {
-    let host = match to {
+fn target(to: Ipv4Addr, port: u16, resolver: SocketAddr) -> Option<SocketAddr> {
+    let host: IpAddr = match to {
         GATEWAY => Ipv4Addr::LOCALHOST.into(),
-        DNS if port == 53 => resolver,
+        DNS if port == 53 => return Some(resolver),
         // The rest of this network, the host's loopback by its own name, and what is no host.
         _ if is_local(to) || to.is_loopback() || to.octets()[0] == 0 => return None,
         _ if to.is_multicast() || to.is_broadcast() || to.octets()[0] >= 240 => return None,
@@ -204,35 +153,31 @@ fn is_local(a: Ipv4Addr) -> bool {
 
 /// The thread's state.
 struct Router {
-    shared: Arc<Shared>,
-    woken: UnixStream,
     link: Link,
     tcp: tcp::Tcp,
     udp: udp::Udp,
     pings: ping::Pings,
-    resolver: IpAddr,
+    fragments: fragments::Fragments,
+    resolver: SocketAddr,
     restrict: Restrict,
     start: Instant,
 }
 
 impl Router {
     fn new(
-        shared: Arc<Shared>,
-        woken: UnixStream,
         tcp: Vec<(TcpListener, u16)>,
         udp: Vec<(UdpSocket, u16)>,
         restrict: Restrict,
-        dump: Option<Dump>,
+        resolver: SocketAddr,
     ) -> Self {
-        let mut link = Link::new(dump);
+        let mut link = Link::new();
         Self {
-            shared,
-            woken,
             tcp: tcp::Tcp::new(&mut link, tcp),
             link,
             udp: udp::Udp::new(udp),
             pings: ping::Pings::default(),
-            resolver: services::resolver(),
+            fragments: fragments::Fragments::default(),
+            resolver,
             restrict,
             start: Instant::now(),
         }
@@ -242,23 +187,16 @@ impl Router {
         smoltcp::time::Instant::from_micros(self.start.elapsed().as_micros() as i64)
     }
 
-    fn run(mut self) {
+    fn run(mut self, seat: &Seat) {
         let mut frame = Vec::new();
-        while !self.shared.closed.load(Ordering::SeqCst) {
-            self.shared.kicked.store(false, Ordering::SeqCst);
-            self.link.nic = self
-                .shared
-                .nic
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone();
+        while !seat.is_closed() {
+            self.link.nic = seat.nic();
             let mut busy = self.turn(&mut frame);
             if let (false, Some(nic)) = (busy, &self.link.nic) {
                 busy = nic.arm(self.link.is_starved());
             }
-            self.sleep(busy);
+            self.sleep(seat, busy);
         }
-        self.link.flush();
     }
 
     /// Moves what can be moved; tells whether there may be more.
@@ -282,7 +220,6 @@ impl Router {
 
     /// A frame of the guest.
     fn frame(&mut self, frame: &[u8]) {
-        self.link.sent(frame);
         let Ok(ethernet) = EthernetFrame::new_checked(frame) else {
             return;
         };
@@ -297,9 +234,15 @@ impl Router {
                 let Ok(packet) = Ipv4Packet::new_checked(ethernet.payload()) else {
                     return;
                 };
-                let whole = !packet.more_frags() && packet.frag_offset() == 0;
-                if packet.version() == 4 && whole && from.is_unicast() {
-                    self.link.peer = from.0;
+                if packet.version() != 4 || !from.is_unicast() {
+                    return;
+                }
+                self.link.peer = from.0;
+                if !packet.more_frags() && packet.frag_offset() == 0 {
+                    self.packet(&packet);
+                } else if let Some(whole) = self.fragments.add(&packet, Instant::now())
+                    && let Ok(packet) = Ipv4Packet::new_checked(&whole[..])
+                {
                     self.packet(&packet);
                 }
             }
@@ -338,35 +281,22 @@ impl Router {
     }
 
     /// Waits for the guest, the sockets, or the time that TCP waits for.
-    fn sleep(&mut self, busy: bool) {
+    fn sleep(&mut self, seat: &Seat, busy: bool) {
         let now = self.now();
         let nap = match busy {
             true => Duration::ZERO,
             false => self.tcp.wait(now).map_or(NAP, |w| w.min(NAP)),
         };
-        let ready: Vec<bool> = {
-            let mut fds = vec![PollFd::new(&self.woken, PollFlags::IN)];
-            let own = fds.len();
-            self.tcp.interests(&mut fds, self.link.is_starved());
-            self.udp.interests(&mut fds);
-            self.pings.interests(&mut fds);
-            let limit = Timespec {
-                tv_sec: nap.as_secs() as i64,
-                tv_nsec: nap.subsec_nanos().into(),
-            };
-            // Interrupted or out of memory: everything is tried.
-            let failed = poll(&mut fds, Some(&limit)).is_err();
-            fds.iter()
-                .skip(own)
-                .map(|f| failed || !f.revents().is_empty())
-                .collect()
-        };
-        let mut ready = ready.into_iter();
+        let mut ready = seat
+            .sleep(nap, |fds| {
+                self.tcp.interests(fds, self.link.is_starved());
+                self.udp.interests(fds);
+                self.pings.interests(fds);
+            })
+            .into_iter();
         self.tcp.ready(&mut ready);
         self.udp.ready(&mut ready);
         self.pings.ready(&mut ready);
-        let mut bytes = [0; 16];
-        while matches!((&self.woken).read(&mut bytes), Ok(n) if n > 0) {}
     }
 }
 

@@ -1,79 +1,13 @@
 use super::*;
-use crate::Gso;
+use crate::tests::Guest;
 use proptest::prelude::*;
 use smoltcp::wire::*;
-use std::collections::VecDeque;
-use std::sync::Condvar;
+use std::io::{Read, Write};
 
 const MAC: [u8; 6] = [0x52, 0x54, 0, 1, 2, 3];
-const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A card whose guest is a test.
-#[derive(Default)]
-struct Cable {
-    out: Mutex<VecDeque<Vec<u8>>>,
-    into: Mutex<VecDeque<Vec<u8>>>,
-    came: Condvar,
-}
-
-impl Nic for Cable {
-    fn take(&self, frame: &mut Vec<u8>) -> bool {
-        match self.out.lock().unwrap().pop_front() {
-            Some(f) => {
-                *frame = f;
-                true
-            }
-            None => false,
-        }
-    }
-    fn give(&self, frame: &[u8], gso: Option<Gso>) -> bool {
-        assert_eq!(gso, None, "the card takes none");
-        assert!(frame.len() <= 1514);
-        self.into.lock().unwrap().push_back(frame.to_vec());
-        self.came.notify_all();
-        true
-    }
-    fn disarm(&self) {}
-    fn arm(&self, _: bool) -> bool {
-        !self.out.lock().unwrap().is_empty()
-    }
-}
-
-struct Guest {
-    net: User,
-    cable: Arc<Cable>,
-}
-
-impl Guest {
-    fn new(options: &UserOptions) -> Self {
-        let net = User::new(options).unwrap();
-        let cable = Arc::new(Cable::default());
-        net.attach(cable.clone());
-        Self { net, cable }
-    }
-    fn send(&self, frame: Vec<u8>) {
-        self.cable.out.lock().unwrap().push_back(frame);
-        self.net.kick();
-    }
-    /// The next frame of which `f` makes something.
-    fn receive<R>(&self, f: impl Fn(&[u8]) -> Option<R>) -> R {
-        let end = Instant::now() + PATIENCE;
-        let mut into = self.cable.into.lock().unwrap();
-        loop {
-            while let Some(frame) = into.pop_front() {
-                if let Some(found) = f(&frame) {
-                    return found;
-                }
-            }
-            assert!(Instant::now() < end, "nothing came");
-            into = self
-                .cable
-                .came
-                .wait_timeout(into, Duration::from_millis(100))
-                .unwrap()
-                .0;
-        }
-    }
+fn guest(options: &UserOptions) -> Guest<User> {
+    Guest::new(User::new(options).unwrap())
 }
 
 fn ethernet(kind: EthernetProtocol, payload: &[u8]) -> Vec<u8> {
@@ -160,7 +94,7 @@ fn dhcp(kind: DhcpMessageType, requested: Option<Ipv4Addr>) -> Vec<u8> {
 
 #[test]
 fn dhcp_gives_the_address() {
-    let guest = Guest::new(&UserOptions::default());
+    let guest = guest(&UserOptions::default());
     for (kind, asks, answer) in [
         (DhcpMessageType::Discover, None, DhcpMessageType::Offer),
         (
@@ -195,7 +129,7 @@ fn dhcp_gives_the_address() {
 
 #[test]
 fn the_router_answers_arp_and_pings() {
-    let guest = Guest::new(&UserOptions {
+    let guest = guest(&UserOptions {
         restrict: Restrict::Yes,
         ..Default::default()
     });
@@ -231,7 +165,7 @@ fn the_router_answers_arp_and_pings() {
 fn udp_goes_out_and_comes_back() {
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = server.local_addr().unwrap().port();
-    let guest = Guest::new(&UserOptions {
+    let guest = guest(&UserOptions {
         forwards: vec![Forward {
             protocol: Protocol::Udp,
             host: "127.0.0.1:0".parse().unwrap(),
@@ -315,7 +249,7 @@ fn tcp_of(frame: &[u8]) -> Option<TcpPacket<&'static [u8]>> {
 fn tcp_is_relayed() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = (GATEWAY, server.local_addr().unwrap().port());
-    let guest = Guest::new(&UserOptions::default());
+    let guest = guest(&UserOptions::default());
     guest.send(segment(4000, to, TcpControl::Syn, 1000, None, b""));
     let theirs = guest.receive(|f| {
         tcp_of(f)
@@ -359,12 +293,12 @@ fn tcp_is_relayed() {
     // No one listens on port 1; loopback by its own name is not for guests.
     guest.send(segment(4001, (GATEWAY, 1), TcpControl::Syn, 5, None, b""));
     guest.receive(|f| tcp_of(f).filter(|t| t.rst() && t.dst_port() == 4001));
-    assert_eq!(target(Ipv4Addr::LOCALHOST, 80, DNS.into()), None);
+    assert_eq!(target(Ipv4Addr::LOCALHOST, 80, (DNS, 53).into()), None);
 }
 
 #[test]
 fn forwarded_ports_reach_the_guest() {
-    let guest = Guest::new(&UserOptions {
+    let guest = guest(&UserOptions {
         forwards: vec![Forward {
             protocol: Protocol::Tcp,
             host: "127.0.0.1:0".parse().unwrap(),
@@ -394,16 +328,130 @@ fn forwarded_ports_reach_the_guest() {
     assert!(error.contains(&taken.to_string()), "{error}");
 }
 
+#[test]
+fn nothing_gets_out_of_a_restricted_network() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    server.set_nonblocking(true).unwrap();
+    let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
+    datagrams
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    let guest = guest(&UserOptions {
+        restrict: Restrict::Yes,
+        ..Default::default()
+    });
+    let port = server.local_addr().unwrap().port();
+    guest.send(segment(
+        4000,
+        (GATEWAY, port),
+        TcpControl::Syn,
+        1,
+        None,
+        b"",
+    ));
+    guest.receive(|f| tcp_of(f).filter(|t| t.rst() && t.dst_port() == 4000));
+    assert!(server.accept().is_err());
+    let port = datagrams.local_addr().unwrap().port();
+    guest.send(udp_frame((super::GUEST, 5), (GATEWAY, port), b"out"));
+    guest.send(udp_frame((super::GUEST, 6), (DNS, 53), b"name?"));
+    assert!(datagrams.recv(&mut [0; 10]).is_err());
+}
+
+#[test]
+fn names_are_asked_of_the_resolver() {
+    let resolver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let at = resolver.local_addr().unwrap();
+    let guest = guest(&UserOptions {
+        resolver: Some(at),
+        ..Default::default()
+    });
+    guest.send(udp_frame(
+        (super::GUEST, 700),
+        (DNS, 53),
+        b"where is example?",
+    ));
+    let mut buffer = [0; 100];
+    let (n, peer) = resolver.recv_from(&mut buffer).unwrap();
+    assert_eq!(&buffer[..n], b"where is example?");
+    resolver.send_to(b"there", peer).unwrap();
+    guest.receive(|f| {
+        let (from, _, _, payload) = opened(f)?;
+        let u = UdpPacket::new_checked(&payload[..]).ok()?;
+        (u.payload() == b"there")
+            .then(|| assert_eq!((from, u.src_port(), u.dst_port()), (DNS, 53, 700)))
+    });
+    // By TCP, too (RFC 7766).
+    let server = TcpListener::bind(at).unwrap();
+    guest.send(segment(701, (DNS, 53), TcpControl::Syn, 1, None, b""));
+    guest.receive(|f| tcp_of(f).filter(|t| t.syn() && t.ack() && t.src_port() == 53));
+    server.accept().unwrap();
+}
+
+/// The fragments of a datagram of `data`, cut at `piece` bytes.
+fn fragments(
+    from: (Ipv4Addr, u16),
+    to: (Ipv4Addr, u16),
+    data: &[u8],
+    piece: usize,
+) -> Vec<Vec<u8>> {
+    let all = udp::datagram(from, to, data).unwrap();
+    let count = all.chunks(piece).count();
+    let part = |(n, part): (usize, &[u8])| {
+        let mut frame = ip(from.0, to.0, IpProtocol::Udp, part);
+        let mut packet = Ipv4Packet::new_unchecked(&mut frame[14..]);
+        packet.set_dont_frag(false);
+        packet.set_ident(77);
+        packet.set_frag_offset((n * piece) as u16);
+        packet.set_more_frags(n + 1 < count);
+        packet.fill_checksum();
+        frame
+    };
+    all.chunks(piece).enumerate().map(part).collect()
+}
+
+#[test]
+fn fragments_are_put_together() {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    server
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let to = (GATEWAY, server.local_addr().unwrap().port());
+    let guest = guest(&UserOptions::default());
+    let data: Vec<u8> = (0..5000u32).map(|n| (n >> 3) as u8).collect();
+    let mut pieces = fragments((super::GUEST, 9), to, &data, 1480);
+    assert_eq!(pieces.len(), 4);
+    // In any order, and one of them twice.
+    pieces.swap(0, 3);
+    pieces.push(pieces[1].clone());
+    for p in pieces {
+        guest.send(p);
+    }
+    let mut buffer = vec![0; 8000];
+    let n = server.recv(&mut buffer).unwrap();
+    assert!(buffer[..n] == data);
+    // One that is missing: nothing, and the next one is not harmed.
+    for p in fragments((super::GUEST, 9), to, &data, 1480).iter().skip(1) {
+        guest.send(p.clone());
+    }
+    guest.send(udp_frame((super::GUEST, 9), to, b"whole"));
+    let n = server.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..n], b"whole");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Noise, and sound frames with noise in them: the router goes on.
+    /// Noise, and sound frames with noise in them, also to what may be outside (this host's loopback): the router goes on.
     #[test]
     fn hostile_frames_do_no_harm(
+        open in any::<bool>(),
         noise in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 0..20),
-        changes in proptest::collection::vec((0usize..6, 12usize..90, any::<u8>()), 0..200),
+        changes in proptest::collection::vec((0usize..7, 12usize..90, any::<u8>()), 0..200),
     ) {
-        let guest = Guest::new(&UserOptions { restrict: Restrict::Yes, ..Default::default() });
+        let restrict = if open { Restrict::No } else { Restrict::Yes };
+        // A resolver that is no one: no question leaves this host.
+        let resolver = Some("127.0.0.1:9".parse().unwrap());
+        let guest = guest(&UserOptions { restrict, resolver, ..Default::default() });
         for frame in noise {
             guest.send(frame);
         }
@@ -414,16 +462,17 @@ proptest! {
                 2 => segment(4000, (GATEWAY, 80), TcpControl::Rst, 1, Some(3), b"x"),
                 3 => ip(super::GUEST, GATEWAY, IpProtocol::Icmp, &[8, 0, 0, 0, 1, 2, 3, 4]),
                 4 => udp_frame((super::GUEST, 68), (GATEWAY, 67), &[1; 40]),
+                5 => fragments((super::GUEST, 5), (GATEWAY, 9), &[1; 90], 48).remove(usize::from(value & 1)),
                 _ => ethernet(EthernetProtocol::Arp, &[0; 28]),
             };
-            if let Some(b) = frame.get_mut(at) {
+            // Not the address it is for: nothing leaves this host.
+            if let Some(b) = frame.get_mut(at).filter(|_| !(30..34).contains(&at)) {
                 *b = value;
             }
             guest.send(frame);
         }
         guest.send(dhcp(DhcpMessageType::Discover, None));
         guest.receive(|f| opened(f).filter(|o| o.1 == Ipv4Addr::BROADCAST));
-        let thread = guest.net.thread.as_ref().unwrap();
-        prop_assert!(!thread.is_finished());
+        prop_assert!(!guest.net.worker.is_finished());
     }
 }
