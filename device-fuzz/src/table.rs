@@ -1,6 +1,6 @@
 //! The devices, a row each.
 
-use crate::rows::{bridges, disks, system, video, virtio};
+use crate::rows::{bridges, disks, networks, system, video, virtio};
 use crate::target::Target;
 
 /// A device under test.
@@ -39,6 +39,8 @@ pub const ROWS: &[Row] = &[
     row("virtio-blk", virtio::blk),
     row("virtio-rng", virtio::rng),
     row("virtio-net", virtio::net),
+    row("e1000", networks::e1000),
+    row("rtl8139", networks::rtl8139),
 ];
 
 /// The row of that name.

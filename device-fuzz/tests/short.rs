@@ -54,6 +54,8 @@ devices! {
     virtio_blk: "virtio-blk",
     virtio_rng: "virtio-rng",
     virtio_net: "virtio-net",
+    e1000: "e1000",
+    rtl8139: "rtl8139",
 }
 
 /// The actions reach what registers alone do not: a disk's bytes come to memory by DMA of each controller.

@@ -2,6 +2,7 @@
 
 pub mod bridges;
 pub mod disks;
+pub mod networks;
 pub mod system;
 pub mod video;
 pub mod virtio;
