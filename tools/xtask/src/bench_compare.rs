@@ -113,7 +113,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     )
 }
 
-fn median(of: &[f64]) -> f64 {
+pub(crate) fn median(of: &[f64]) -> f64 {
     let mut v = of.to_vec();
     v.sort_by(f64::total_cmp);
     match v.len() {

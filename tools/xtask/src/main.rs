@@ -16,6 +16,7 @@ mod guest_tests;
 mod host;
 mod insn_diff;
 mod mips;
+mod net_compare;
 mod nightly;
 mod pictures;
 
@@ -56,6 +57,8 @@ enum Task {
     InsnDiff(insn_diff::Args),
     /// Measure guest instructions a second, workload by workload
     Mips(mips::Args),
+    /// Compare the user network with another emulator's
+    NetCompare(net_compare::Args),
     /// Run the slow tests, which tools/test leaves out
     Nightly(nightly::Args),
     /// Take the pictures of the documentation anew
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Task::GuestTests(args) => guest_tests::run(&args),
         Task::InsnDiff(args) => insn_diff::run(args),
         Task::Mips(args) => mips::run(&args),
+        Task::NetCompare(args) => net_compare::run(&args),
         Task::Nightly(args) => nightly::run(&args),
         Task::Pictures(args) => pictures::run(&args),
     };

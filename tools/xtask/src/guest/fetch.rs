@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::grub::{self, Grub, Platform};
-use super::{Kind, bzimage, disk, initramfs, modules};
+use super::{Kind, bzimage, disk, initramfs, modules, ssh};
 use crate::{apt, host};
 
 /// The folder `guest` of the cache, locked while open.
@@ -78,6 +78,7 @@ impl Cache {
             "memtest86+x64.iso",
             "installer.iso",
             "debian-12.raw",
+            "ssh.cpio",
         ];
         let lists = ["apt-amd64/updated", "apt-i386/updated"];
         for name in files.iter().chain(&lists) {
@@ -114,6 +115,7 @@ impl Cache {
             Kind::Ovmf | Kind::OvmfVars if !path.exists() => {
                 self.fetch_file(kind, "ovmf", "./usr/share/OVMF")?
             }
+            Kind::Ssh if !path.exists() => self.build_ssh(&path)?,
             Kind::Initrd => self.build_initramfs(&path, Arch::Amd64)?,
             Kind::InitrdI386 => self.build_initramfs(&path, Arch::I386)?,
             Kind::Modules => self.build_modules(&path, Arch::Amd64, "linux-image-cloud-amd64")?,
@@ -164,7 +166,8 @@ impl Cache {
             Arch::I386 => Kind::VmlinuzI386,
         };
         let kernel = self.path(kernel)?;
-        if path.exists() && age(path) >= age(&kernel) {
+        let recipe = modules::WANTED.join("\n");
+        if is_made(path, &recipe) && age(path) >= age(&kernel) {
             return Ok(());
         }
         let apt = self.apt(arch)?;
@@ -174,6 +177,20 @@ impl Cache {
         host::say(&format!("taking the modules of {package}"));
         apt::unpack(&deb, &unpacked)?;
         let archive = modules::archive(&unpacked.join("lib/modules"));
+        fs::remove_dir_all(&unpacked)?;
+        host::write_whole(path, &archive?)?;
+        keep_recipe(path, &recipe)
+    }
+
+    fn build_ssh(&self, path: &Path) -> Result<()> {
+        let unpacked = self.dir.join("unpacked");
+        for package in ssh::PACKAGES {
+            let deb = self
+                .apt(Arch::Amd64)?
+                .download(&self.dir.join("debs"), package)?;
+            apt::unpack(&deb, &unpacked)?;
+        }
+        let archive = ssh::archive(&unpacked);
         fs::remove_dir_all(&unpacked)?;
         host::write_whole(path, &archive?)
     }

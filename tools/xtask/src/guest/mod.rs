@@ -9,6 +9,10 @@ mod grub;
 mod initramfs;
 mod modules;
 mod run;
+mod ssh;
+
+pub use initramfs::command_overlay;
+pub use run::RemoveOnDrop;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,6 +46,11 @@ pub fn ferry() -> Result<PathBuf> {
     run::ferry("ferry")
 }
 
+/// The path of a file of the guest cache, fetched or made if it is missing.
+pub fn path(kind: Kind) -> Result<PathBuf> {
+    fetch::Cache::open()?.path(kind)
+}
+
 /// The files of the guest cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "kebab-case")]
@@ -63,6 +72,8 @@ pub enum Kind {
     /// Modules for disks, CD-ROMs, floppies and virtio of the 686 kernel, to be appended to its initramfs
     #[value(name = "modules-i386")]
     ModulesI386,
+    /// An SSH server, to be appended to the initramfs for amd64 kernels
+    Ssh,
     /// SeaBIOS, 256 KiB
     Seabios,
     /// The VGA's BIOS for SeaBIOS
@@ -85,7 +96,7 @@ pub enum Kind {
 
 impl Kind {
     /// What tests outside of the nightly set boot.
-    const ORDINARY: [Kind; 13] = [
+    const ORDINARY: [Kind; 14] = [
         Kind::Vmlinuz,
         Kind::Vmlinux,
         Kind::VmlinuzI386,
@@ -93,6 +104,7 @@ impl Kind {
         Kind::InitrdI386,
         Kind::Modules,
         Kind::ModulesI386,
+        Kind::Ssh,
         Kind::Seabios,
         Kind::Vgabios,
         Kind::Ovmf,
@@ -110,6 +122,7 @@ impl Kind {
             Kind::InitrdI386 => "initrd-i386.cpio",
             Kind::Modules => "modules.cpio",
             Kind::ModulesI386 => "modules-i386.cpio",
+            Kind::Ssh => "ssh.cpio",
             Kind::Seabios => "bios-256k.bin",
             Kind::Vgabios => "vgabios-stdvga.bin",
             Kind::Ovmf => "OVMF_CODE_4M.fd",
@@ -139,7 +152,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
                 );
             }
         }
-        Action::Path { kind } => println!("{}", fetch::Cache::open()?.path(kind)?.display()),
+        Action::Path { kind } => println!("{}", path(kind)?.display()),
         Action::Run(args) => return run::run(&args),
     }
     Ok(ExitCode::SUCCESS)

@@ -9,11 +9,13 @@ use anyhow::{Context, Result};
 use super::cpio::Archive;
 
 /// What a guest needs for its disks and its network; what a kernel does not have as a module is left out.
-const WANTED: [&str; 12] = [
+pub const WANTED: [&str; 14] = [
     "virtio_pci",
     "virtio_blk",
     "virtio_rng",
     "virtio_net",
+    "e1000",
+    "8139too",
     "sd_mod",
     "sr_mod",
     "ata_piix",

@@ -291,7 +291,8 @@ fn token() -> String {
     initramfs::hex(&bytes)
 }
 
-struct RemoveOnDrop(PathBuf);
+/// Removes the file at its end.
+pub struct RemoveOnDrop(pub PathBuf);
 
 impl Drop for RemoveOnDrop {
     fn drop(&mut self) {
