@@ -30,6 +30,7 @@ pub use memory::MemoryImage;
 pub use open::{Cache, Format, Options, Persistence, open, probe};
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
 /// What becomes of the space of zeroed or discarded bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,12 @@ pub trait Image: Send + Sync {
     fn access(&self) -> Access;
     /// Fills `into`; what is beyond the end of the file reads as zeroes.
     fn read(&self, at: u64, into: &mut [u8]) -> io::Result<()>;
+    /// Where the range stands in a file of the host, if it is there as it is: a device may read it from there, without a copy of ours in
+    /// between. What lies beyond that file's end are zeroes. Good until the next write to the range.
+    fn plain(&self, at: u64, bytes: u64) -> Option<(BorrowedFd<'_>, u64)> {
+        let _ = (at, bytes);
+        None
+    }
     /// Writes all of `from`. A format that is only read leaves this and the next two as they are.
     fn write(&self, at: u64, from: &[u8]) -> io::Result<()> {
         let _ = (at, from);

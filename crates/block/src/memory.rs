@@ -1,7 +1,12 @@
 //! A disk in memory that can be made to fail: for tests and for fuzzing.
+//!
+//! A file has the same bytes, so that devices take the way to it that they take to a raw image ([`Image::plain`]).
 
 use crate::{Access, Image, Space};
+use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,24 +21,36 @@ pub struct MemoryImage {
     pub broken: AtomicBool,
     /// How often it was flushed.
     pub flushes: AtomicU32,
+    file: File,
 }
 
 impl MemoryImage {
     /// A disk with these bytes.
-    pub fn new(bytes: Vec<u8>, access: Access) -> Arc<Self> {
-        Arc::new(Self {
+    pub fn new(bytes: Vec<u8>, access: Access) -> io::Result<Arc<Self>> {
+        let file = tempfile::tempfile()?;
+        file.write_all_at(&bytes, 0)?;
+        Ok(Arc::new(Self {
             bytes: Mutex::new(bytes),
             access,
             broken: AtomicBool::new(false),
             flushes: AtomicU32::new(0),
-        })
+            file,
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
         self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with(&self, at: u64, n: u64, f: impl FnOnce(&mut [u8])) -> io::Result<()> {
+    /// Changes a range, in the file as well.
+    fn change(&self, at: u64, n: u64, f: impl FnOnce(&mut [u8])) -> io::Result<()> {
+        self.with(at, n, |bytes| {
+            f(bytes);
+            self.file.write_all_at(bytes, at)
+        })?
+    }
+
+    fn with<R>(&self, at: u64, n: u64, f: impl FnOnce(&mut [u8]) -> R) -> io::Result<R> {
         if self.broken.load(Ordering::SeqCst) {
             return Err(io::Error::other("broken on purpose"));
         }
@@ -56,14 +73,18 @@ impl Image for Arc<MemoryImage> {
     fn read(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
         self.with(at, into.len() as u64, |b| into.copy_from_slice(b))
     }
+    fn plain(&self, at: u64, bytes: u64) -> Option<(BorrowedFd<'_>, u64)> {
+        let fine = self.with(at, bytes, |_| ());
+        fine.ok().map(|()| (self.file.as_fd(), at))
+    }
     fn write(&self, at: u64, from: &[u8]) -> io::Result<()> {
-        self.with(at, from.len() as u64, |b| b.copy_from_slice(from))
+        self.change(at, from.len() as u64, |b| b.copy_from_slice(from))
     }
     fn zero(&self, at: u64, bytes: u64, _: Space) -> io::Result<()> {
-        self.with(at, bytes, |b| b.fill(0))
+        self.change(at, bytes, |b| b.fill(0))
     }
     fn discard(&self, at: u64, bytes: u64) -> io::Result<()> {
-        self.with(at, bytes, |b| b.fill(DISCARDED))
+        self.change(at, bytes, |b| b.fill(DISCARDED))
     }
     fn flush(&self) -> io::Result<()> {
         self.flushes.fetch_add(1, Ordering::SeqCst);

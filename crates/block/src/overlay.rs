@@ -3,6 +3,7 @@
 use crate::{Access, Image, Space, check_range};
 use std::fs::File;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::{PoisonError, RwLock};
 
@@ -78,6 +79,17 @@ impl Image for Overlay {
                 false => self.base.read(here, part),
             }
         })
+    }
+    fn plain(&self, at: u64, bytes: u64) -> Option<(BorrowedFd<'_>, u64)> {
+        let present = self.present.read().unwrap_or_else(PoisonError::into_inner);
+        let mut untouched = true;
+        // The closure does not fail.
+        let _ = Self::pieces(at, bytes, |cluster, _, _| {
+            untouched &= !Self::has(&present, cluster);
+            Ok(())
+        });
+        // The base is never written: it stays what the range was now.
+        untouched.then(|| self.base.plain(at, bytes)).flatten()
     }
     fn write(&self, at: u64, from: &[u8]) -> io::Result<()> {
         check_range(self.size(), at, from.len() as u64)?;

@@ -4,6 +4,7 @@ use crate::bytes::read_padded;
 use crate::{Access, Image, Space, check_range, read_only};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 
 pub(crate) struct Raw {
@@ -71,6 +72,9 @@ impl Image for Raw {
     }
     fn read(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
         read_padded(&self.file, at, into)
+    }
+    fn plain(&self, at: u64, _: u64) -> Option<(BorrowedFd<'_>, u64)> {
+        Some((self.file.as_fd(), at))
     }
     fn write(&self, at: u64, from: &[u8]) -> io::Result<()> {
         self.check(at, from.len() as u64)?;

@@ -102,7 +102,7 @@ pub fn disk(sectors: u32, access: Access) -> (Arc<Disk>, Arc<MemoryImage>) {
     let bytes = (0..sectors)
         .flat_map(|n| n.to_le_bytes().repeat(128))
         .collect();
-    let image = MemoryImage::new(bytes, access);
+    let image = MemoryImage::new(bytes, access).unwrap();
     let disk = Disk::new(Box::new(image.clone()), "SERIAL-7").unwrap();
     (Arc::new(disk), image)
 }

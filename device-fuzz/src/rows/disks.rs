@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 /// A disk with something on it, for which `target` waits; at times it breaks.
 pub fn disk(target: &mut Target, sectors: usize, access: Access) -> Arc<Disk> {
     let bytes = (0..sectors * 512).map(|n| (n >> 9) as u8).collect();
-    let image = MemoryImage::new(bytes, access);
+    let image = MemoryImage::new(bytes, access).expect("a file can be made");
     let disk = Disk::new(Box::new(image.clone()), "SERIAL").expect("threads can be started");
     let disk = Arc::new(disk);
     let waited = disk.clone();
@@ -107,7 +107,7 @@ fn floppy_command(i: &mut Input, drive: u8) -> Vec<u8> {
 
 pub fn ide() -> Target {
     let mut t = Target::default();
-    let hard = disk(&mut t, 4096, Access::ReadWrite);
+    let hard = disk(&mut t, 1024, Access::ReadWrite);
     let small = disk(&mut t, 100, Access::ReadOnly);
     let disc = disk(&mut t, 1200, Access::ReadOnly);
     let drives = [
@@ -187,7 +187,7 @@ fn task(w: &World, i: &mut Input, base: u16, code: u8) {
         Byte,
         i.choose(&[0xe0, 0xe0, 0xf0, 0xa0, 0xb0]) | u32::from(head),
     );
-    for (register, mask) in [(1, 0xff), (2, 0x0f), (3, 0xff), (4, 0x0f), (5, 0)] {
+    for (register, mask) in [(1, 0xff), (2, 0x0f), (3, 0xff), (4, 3), (5, 0)] {
         let mask = i.choose(&[mask, mask, mask, 0xff]);
         w.out(base + register, Byte, u32::from(i.byte() & mask));
     }
@@ -240,7 +240,7 @@ fn regions(w: &World, i: &mut Input, at: u64) {
 
 pub fn ahci() -> Target {
     let mut t = Target::default();
-    let hard = disk(&mut t, 4096, Access::ReadWrite);
+    let hard = disk(&mut t, 1024, Access::ReadWrite);
     let disc = disk(&mut t, 1200, Access::ReadOnly);
     let drives = [
         Some(Drive::Disk(hard)),

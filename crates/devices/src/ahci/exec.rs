@@ -35,6 +35,12 @@ enum Trouble {
     Stopped,
 }
 
+impl From<std::io::Error> for Trouble {
+    fn from(_: std::io::Error) -> Self {
+        Self::Medium
+    }
+}
+
 impl From<DmaError> for Trouble {
     fn from(_: DmaError) -> Self {
         Self::Memory
@@ -519,21 +525,14 @@ fn run(
             return Err(Trouble::Stopped);
         }
         let n = (bytes - done).min(CHUNK);
-        buffer.resize(n as usize, 0);
-        match work {
-            Work::Read => {
-                image.read(at + done, buffer).map_err(|_| Trouble::Medium)?;
-                regions.scatter(buffer)?;
-            }
-            Work::Trim => {
-                regions.gather(buffer)?;
-                trim(image, buffer).map_err(|_| Trouble::Medium)?;
-            }
-            _ => {
-                regions.gather(buffer)?;
-                image
-                    .write(at + done, buffer)
-                    .map_err(|_| Trouble::Medium)?;
+        if work == Work::Read {
+            regions.read_image(image, buffer, at + done, n)?;
+        } else {
+            buffer.resize(n as usize, 0);
+            regions.gather(buffer)?;
+            match work {
+                Work::Trim => trim(image, buffer)?,
+                _ => image.write(at + done, buffer)?,
             }
         }
         done += n;

@@ -226,6 +226,8 @@ impl PciFunction for Ahci {
 
     fn reset(&mut self, _: &mut Config) {
         self.shared.reset(true);
+        // What was under way must not come to memory that has another use.
+        self.shared.drain();
     }
 
     fn save(&self) -> Result<Section, Error> {

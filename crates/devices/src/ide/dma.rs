@@ -38,6 +38,12 @@ impl From<DmaError> for Trouble {
     }
 }
 
+impl From<std::io::Error> for Trouble {
+    fn from(_: std::io::Error) -> Self {
+        Self::Medium
+    }
+}
+
 impl<'a> Table<'a> {
     fn new(dma: &'a Dma, at: u32) -> Self {
         Self {
@@ -145,19 +151,14 @@ impl Channel {
                 return Err(Trouble::Stopped);
             }
             let n = left.min(CHUNK);
-            buffer.resize(n as usize, 0);
-            match (t.direction, t.protocol) {
-                (Direction::In, _) => {
-                    image.read(at, buffer).map_err(|_| Trouble::Medium)?;
-                    table.scatter(buffer)?;
-                }
-                (Direction::Out, Protocol::Trim) => {
-                    table.gather(buffer)?;
-                    trim(image, buffer).map_err(|_| Trouble::Medium)?;
-                }
-                (Direction::Out, _) => {
-                    table.gather(buffer)?;
-                    image.write(at, buffer).map_err(|_| Trouble::Medium)?;
+            if t.direction == Direction::In {
+                table.read_image(image, buffer, at, n)?;
+            } else {
+                buffer.resize(n as usize, 0);
+                table.gather(buffer)?;
+                match t.protocol {
+                    Protocol::Trim => trim(image, buffer)?,
+                    _ => image.write(at, buffer)?,
                 }
             }
             at += n;

@@ -158,6 +158,10 @@ impl PciFunction for Ide {
         for channel in &self.channels {
             channel.reset();
         }
+        // What was under way must not come to memory that has another use.
+        for channel in &self.channels {
+            channel.drain();
+        }
     }
 
     fn save(&self) -> Result<Section, Error> {

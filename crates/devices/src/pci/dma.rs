@@ -1,7 +1,10 @@
 //! Bus mastering: how a function reaches RAM.
 
 use arch::{GuestPhys, Uint};
+use block::Image;
 use memory::Ram;
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -71,6 +74,33 @@ impl Dma {
         done.map_err(|_| DmaError::OutsideRam)
     }
 
+    /// Fills pieces of RAM (address, bytes), one behind the other, from a file of the host; with zeroes beyond its end.
+    pub fn read_file(
+        &self,
+        pieces: &[(u64, u64)],
+        file: BorrowedFd<'_>,
+        offset: u64,
+    ) -> Result<io::Result<()>, DmaError> {
+        let ram = self.allowed()?;
+        for &(at, bytes) in pieces {
+            reaches(ram, at, bytes as usize)?;
+        }
+        let places = pieces.iter().map(|p| (GuestPhys(p.0), p.1 as usize));
+        let places: Vec<_> = places.collect();
+        let mut done = match ram.read_file(&places, file, offset) {
+            Ok(done) => done,
+            Err(e) => return Ok(Err(e)),
+        };
+        for (at, bytes) in places {
+            let here = done.min(bytes as u64);
+            done -= here;
+            let missing = bytes - here as usize;
+            let end = ram.fill(GuestPhys(at.0 + here), 0, 1, missing);
+            end.map_err(|_| DmaError::OutsideRam)?;
+        }
+        Ok(Ok(()))
+    }
+
     /// A little-endian value out of RAM.
     pub fn load<T: Uint>(&self, addr: u64) -> Result<T, DmaError> {
         let ram = self.allowed()?;
@@ -93,13 +123,45 @@ impl Dma {
 
 /// The pieces of RAM, one behind the other, that a table of physical regions names for one transfer.
 pub(crate) trait Pieces {
-    /// Why a transfer ends before its time: also because RAM cannot be reached.
-    type Trouble: From<DmaError>;
+    /// Why a transfer ends before its time: also because RAM cannot be reached, or the medium not be read.
+    type Trouble: From<DmaError> + From<io::Error>;
 
     fn dma(&self) -> &Dma;
 
     /// The address and the bytes of the next piece, of at most `most` bytes and not empty.
     fn next(&mut self, most: u64) -> Result<(u64, u64), Self::Trouble>;
+
+    /// Fills the memory that comes next with `bytes` bytes of `image` from `at` on: straight where they stand in a file as they are,
+    /// through `buffer` otherwise.
+    fn read_image(
+        &mut self,
+        image: &dyn Image,
+        buffer: &mut Vec<u8>,
+        at: u64,
+        bytes: u64,
+    ) -> Result<(), Self::Trouble> {
+        let Some((file, offset)) = image.plain(at, bytes) else {
+            buffer.resize(bytes as usize, 0);
+            image.read(at, buffer)?;
+            return self.scatter(buffer);
+        };
+        let (mut pieces, mut left) = (Vec::new(), bytes);
+        let ended = loop {
+            if left == 0 {
+                break Ok(());
+            }
+            match self.next(left) {
+                Ok(piece) => {
+                    left -= piece.1;
+                    pieces.push(piece);
+                }
+                Err(trouble) => break Err(trouble),
+            }
+        };
+        // What there is room for comes, even if it is not all.
+        self.dma().read_file(&pieces, file, offset)??;
+        ended
+    }
 
     /// Copies `data` to the memory that comes next.
     fn scatter(&mut self, mut data: &[u8]) -> Result<(), Self::Trouble> {

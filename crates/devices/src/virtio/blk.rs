@@ -56,6 +56,9 @@ struct Shared {
     disk: Arc<Disk>,
     /// Whether writes may stay in caches until a FLUSH (5.2.6.2).
     writeback: AtomicBool,
+    /// Whether a job waits for a thread: it sees to all that was offered until it starts, so that one is enough, however often a driver
+    /// notifies.
+    queued: AtomicBool,
 }
 
 impl Blk {
@@ -66,6 +69,7 @@ impl Blk {
                 core,
                 disk,
                 writeback: AtomicBool::new(true),
+                queued: AtomicBool::new(false),
             }),
         }
     }
@@ -170,10 +174,14 @@ impl VirtioDevice for Blk {
 
 /// One of the disk's threads empties the queue.
 fn submit(shared: &Arc<Shared>) {
+    if shared.queued.swap(true, Ordering::SeqCst) {
+        return;
+    }
     let job = shared.clone();
-    shared
-        .disk
-        .submit(Box::new(move |image, buffer| serve(&job, image, buffer)));
+    shared.disk.submit(Box::new(move |image, buffer| {
+        job.queued.store(false, Ordering::SeqCst);
+        serve(&job, image, buffer);
+    }));
 }
 
 fn serve(shared: &Arc<Shared>, image: &dyn Image, buffer: &mut Vec<u8>) {
@@ -281,6 +289,11 @@ fn read(
     bytes: u64,
 ) -> io::Result<()> {
     let at = place(image, sector, bytes)?;
+    if let Some((file, offset)) = image.plain(at, bytes)
+        && request.stays_through_reset()
+    {
+        return request.read_file(bytes, file, offset);
+    }
     let mut done = 0;
     while done < bytes {
         let n = (bytes - done).min(CHUNK) as usize;

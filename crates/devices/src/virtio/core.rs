@@ -5,6 +5,8 @@ use super::{Kind, feature};
 use crate::lock;
 use crate::pci::{Dma, Interrupts};
 use serde::{Deserialize, Serialize};
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -314,6 +316,27 @@ impl Request {
             ok
         });
         done
+    }
+
+    /// Whether the buffers stay the device's until the request ends: a modern driver waits for that after a reset (2.4.2), a legacy one
+    /// does not.
+    pub fn stays_through_reset(&self) -> bool {
+        self.core.has(feature::VERSION_1)
+    }
+
+    /// Fills the first `bytes` bytes of what the device writes from a file of the host, with no copy in between; zeroes beyond its end.
+    pub fn read_file(&self, bytes: u64, file: BorrowedFd<'_>, offset: u64) -> io::Result<()> {
+        let (mut pieces, mut room) = (Vec::new(), 0);
+        each(&self.chain.writable, 0, bytes, |at, n| {
+            pieces.push((at, n));
+            room += n;
+            true
+        });
+        if self.is_void() || room < bytes {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let read = self.core.dma.read_file(&pieces, file, offset);
+        read.unwrap_or_else(|_| Err(io::ErrorKind::InvalidInput.into()))
     }
 
     /// Copies to what the device writes, from `offset` on; tells how many bytes fitted.

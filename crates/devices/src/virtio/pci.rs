@@ -420,6 +420,8 @@ impl<D: VirtioDevice> PciFunction for VirtioPci<D> {
 
     fn reset(&mut self, _: &mut Config) {
         self.reset_device();
+        // What was under way must not come to memory that has another use.
+        self.device.drain();
     }
 
     fn save(&self) -> Result<Section, Error> {

@@ -9,6 +9,7 @@
 
 mod banks;
 mod code;
+mod file;
 mod journal;
 
 pub use banks::Rights;
