@@ -10,6 +10,7 @@ mod bless;
 mod block_fuzz;
 mod check;
 mod coverage;
+mod disk_compare;
 mod fuzz_devices;
 mod guest;
 mod guest_tests;
@@ -47,6 +48,8 @@ enum Task {
     Check(check::Args),
     /// Count the instruction table's forms by extension
     Coverage(coverage::Args),
+    /// Compare disks under Ferry and under QEMU's TCG: sequential and random reads and writes
+    DiskCompare(disk_compare::Args),
     /// Fuzz the devices: registers, DMA descriptors, time, and the world around them
     FuzzDevices(fuzz_devices::Args),
     /// Fetch Debian kernels, build the guest userland, run a guest
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Task::BlockFuzz(args) => block_fuzz::run(&args),
         Task::Check(args) => check::run(&args),
         Task::Coverage(args) => coverage::run(&args),
+        Task::DiskCompare(args) => disk_compare::run(&args),
         Task::FuzzDevices(args) => fuzz_devices::run(&args),
         Task::Guest(args) => guest::run(args),
         Task::GuestTests(args) => guest_tests::run(&args),

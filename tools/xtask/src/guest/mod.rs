@@ -1,12 +1,12 @@
 //! `cargo xtask guest`: Debian kernels, a busybox userland, and running a command in a guest.
 
 mod bzimage;
-mod cpio;
+pub mod cpio;
 mod disk;
 mod fetch;
 mod filter;
 mod grub;
-mod initramfs;
+pub mod initramfs;
 mod modules;
 mod run;
 mod ssh;
