@@ -85,13 +85,13 @@ pub fn socket(text: &str) -> Result<PathBuf, Refusal> {
 }
 
 /// A refusal of the socket.
-pub fn refused(e: &display::Error) -> anyhow::Error {
+pub fn refused(e: display::Error) -> anyhow::Error {
     match e {
         display::Error::Listen { address, source } => refuse(
             "--control",
             format!("cannot listen on {address}: {source}; accepted is a path in a writable directory that is free or a socket nobody listens on"),
         )
         .into(),
-        e => anyhow::anyhow!("{e}"),
+        e => e.into(),
     }
 }

@@ -132,7 +132,7 @@ impl Displays {
         for d in displays {
             if let (Display::Web(address), Some(site)) = (d, crate::web::site(machine, log)) {
                 let (server, token) =
-                    display::web::start(address, site).map_err(|e| refused(&e, address))?;
+                    display::web::start(address, site).map_err(|e| refused(e, address))?;
                 eprintln!("ferry: http://{}/?token={token}", server.address());
                 open.servers.push(server);
             }
@@ -145,7 +145,7 @@ impl Displays {
             };
             let password = password_file.as_deref().map(password).transpose()?;
             let server =
-                rfb::start(address, seat.clone(), password).map_err(|e| refused(&e, address))?;
+                rfb::start(address, seat.clone(), password).map_err(|e| refused(e, address))?;
             eprintln!("ferry: VNC on {}", server.address());
             open.servers.push(server);
         }
@@ -168,14 +168,14 @@ impl Displays {
 }
 
 /// Whether an address can be had is the user's to say.
-fn refused(e: &display::Error, address: &Address) -> anyhow::Error {
+fn refused(e: display::Error, address: &Address) -> anyhow::Error {
     match e {
         display::Error::Listen { source, .. } => refuse(
             "--display",
             format!("cannot listen on {address}: {source}; accepted is an address of this machine that is free"),
         )
         .into(),
-        e => anyhow::anyhow!("{e}"),
+        e => e.into(),
     }
 }
 

@@ -170,9 +170,12 @@ pub fn from_words(words: &[String]) -> Result<Request, String> {
         ["eject", drive] => Request::Eject {
             drive: drive.into(),
         },
-        ["info", topic] => {
-            let known = Topic::NAMES.iter().find(|t| t.0 == topic);
+        ["info", ref topic @ ..] => {
             let names = Topic::NAMES.map(|t| t.0).join(", ");
+            let [topic] = topic else {
+                return Err(format!("info wants one topic; accepted are {names}"));
+            };
+            let known = Topic::NAMES.iter().find(|t| t.0 == *topic);
             let what = known.ok_or(format!("unknown topic '{topic}'; accepted are {names}"))?;
             Request::Info { what: what.1 }
         }
@@ -252,5 +255,11 @@ mod tests {
                 .unwrap_err()
                 .contains("accepted are registers")
         );
+        for wrong in ["info", "info pci block"] {
+            assert_eq!(
+                words(wrong).unwrap_err(),
+                "info wants one topic; accepted are registers, devices, pci, block, stats"
+            );
+        }
     }
 }
