@@ -41,6 +41,7 @@ pub const ROWS: &[Row] = &[
     row("virtio-net", virtio::net),
     row("e1000", networks::e1000),
     row("rtl8139", networks::rtl8139),
+    row("virtio-9p", virtio::p9),
 ];
 
 /// The row of that name.

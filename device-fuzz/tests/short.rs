@@ -56,6 +56,7 @@ devices! {
     virtio_net: "virtio-net",
     e1000: "e1000",
     rtl8139: "rtl8139",
+    virtio_9p: "virtio-9p",
 }
 
 /// The actions reach what registers alone do not: a disk's bytes come to memory by DMA of each controller.

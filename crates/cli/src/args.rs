@@ -1,6 +1,7 @@
 //! The command line as it is typed: strings and switches, not yet checked against each other or the host.
 
 use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// Runs whole x86 PCs on whatever machine you have.
@@ -39,6 +40,10 @@ Examples:
   See which interrupts a small kernel takes:
     ferry run --kernel kernel.elf --debug-exit --trace exception,interrupt
 
+  Keep a machine in a file, and start it with more memory than it says:
+    ferry run --disk disk.qcow2 --net user --dump-config >pc.toml
+    ferry run pc.toml --memory 4G
+
 Exit status:
   0             the guest powered off, was reset under --no-reboot, or Ctrl-A x was typed
   1             trouble on the host
@@ -49,15 +54,28 @@ Exit status:
 /// Boot a new PC: by its firmware, or straight into a kernel.
 ///
 /// The serial line COM1 is the guest's console: give Linux `--append console=ttyS0`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
 #[command(after_help = EXAMPLES)]
 pub struct Run {
+    /// A machine in a file: TOML whose keys are these options without their dashes, as `--dump-config` prints it. What is typed beside
+    /// it wins
+    #[arg(value_name = "MACHINE.TOML")]
+    #[serde(skip)]
+    pub machine: Option<PathBuf>,
+
+    /// Print the machine file that these options are equal to, and end
+    #[arg(long)]
+    #[serde(skip)]
+    pub dump_config: bool,
+
     /// Kernel to boot, recognised by content: Linux bzImage (64-bit or 32-bit), ELF with a PVH note (vmlinux), multiboot 1 (ELF or
     /// flat)
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
 
     #[command(flatten)]
+    #[serde(flatten)]
     pub firmware: crate::firmware::Options,
 
     /// Initial RAM disk for Linux, or the module of a multiboot kernel
@@ -150,6 +168,12 @@ pub struct Run {
     /// `e1000`, `rtl8139`; `dump=FILE`: all frames, as Wireshark reads them. May be given several times
     #[arg(long, value_name = "NETWORK[,KEY=VALUE...]")]
     pub net: Vec<String>,
+
+    /// Share a folder with the guest by virtio-9p, and behind it, separated by commas, `readonly`; `tag=` the name that the guest mounts
+    /// it by, `share` for the first: `mount -t 9p -o trans=virtio,version=9p2000.L share /mnt`. The guest reaches nothing outside of the
+    /// folder. May be given several times
+    #[arg(long, value_name = "DIR[,KEY=VALUE...]")]
+    pub share: Vec<String>,
 
     /// Where serial line COM1 goes: `stdio` (the default), `null` (the default with --display text), `file:PATH` (output only) or
     /// `unix:PATH` (a socket that clients connect to)

@@ -100,6 +100,7 @@ impl Request {
         let machine = machine::Config {
             drives,
             cards: crate::cards::cards(&run.net)?,
+            shares: crate::shares::folders(&run.share)?,
             memory: memory(&run.memory)?,
             cpu: cpu(&run.cpu)?,
             engine,

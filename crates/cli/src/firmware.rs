@@ -3,9 +3,11 @@
 use crate::config::{Refusal, enumerate, refuse};
 use clap::Args;
 use machine::{BootDevice, DebugPorts, Firmware, Variables};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Options {
     /// Firmware that starts the machine: `seabios` (the default without --kernel), `ovmf` (UEFI), or an image file. With --kernel,
     /// it is the firmware that starts the kernel

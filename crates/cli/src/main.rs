@@ -8,8 +8,10 @@ mod disk;
 mod drives;
 mod escape;
 mod firmware;
+mod machine_file;
 mod screen;
 mod serial;
+mod shares;
 mod signals;
 mod stats;
 mod terminal;
@@ -27,13 +29,7 @@ const HOST_TROUBLE: u8 = 1;
 const UNUSABLE: u8 = 2;
 
 fn main() -> ExitCode {
-    let outcome = match args::Cli::parse().command {
-        args::Command::Run(run) => start(*run),
-        args::Command::Disk(disk) => disk::run(disk),
-        args::Command::Ctl(c) => ctl::run(c),
-        args::Command::Screenshot(s) => ctl::screenshot(&s),
-    };
-    match outcome {
+    match command() {
         Ok(status) => status.into(),
         Err(error) => {
             eprintln!("ferry: {error:#}");
@@ -49,13 +45,37 @@ fn main() -> ExitCode {
     }
 }
 
+fn command() -> anyhow::Result<u8> {
+    let mut cli = args::Cli::parse();
+    if let args::Command::Run(run) = &cli.command
+        && let Some(file) = &run.machine
+    {
+        cli = machine_file::merge(std::env::args_os().collect(), file)?;
+    }
+    match cli.command {
+        args::Command::Run(run) => start(*run),
+        args::Command::Disk(disk) => disk::run(disk),
+        args::Command::Ctl(c) => ctl::run(c),
+        args::Command::Screenshot(s) => ctl::screenshot(&s),
+    }
+}
+
 fn start(run: args::Run) -> anyhow::Result<u8> {
-    match Request::new(run)? {
-        Request::Show(text) => {
+    let dump = match run.dump_config {
+        true => Some(machine_file::dump(&run)?),
+        false => None,
+    };
+    match (Request::new(run)?, dump) {
+        // What cannot be run is refused before.
+        (Request::Run(_), Some(text)) => {
+            print!("{text}");
+            Ok(0)
+        }
+        (Request::Show(text), _) => {
             println!("{text}");
             Ok(0)
         }
-        Request::Run(config) => boot(*config),
+        (Request::Run(config), None) => boot(*config),
     }
 }
 
@@ -78,7 +98,7 @@ fn boot(config: Config) -> anyhow::Result<u8> {
 
     let displays = screen::Displays::open(&config.displays, &machine, &log)?;
     let control = match &config.control {
-        Some(path) => Some(control::start(path, &machine).map_err(|e| ctl::refused(&e))?),
+        Some(path) => Some(control::start(path, &machine).map_err(ctl::refused)?),
         None => None,
     };
 

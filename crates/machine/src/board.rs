@@ -6,7 +6,7 @@ use crate::firmware::{self, Images};
 use crate::image::BootImage;
 use crate::media::Media;
 use crate::serial::SerialInput;
-use crate::{Config, DebugExit, Error, Vga, cards, layout};
+use crate::{Config, DebugExit, Error, Vga, cards, layout, shares};
 use arch::GuestPhys;
 use bus::{AccessSize, Alarm, Attention, Bus, Clock, IrqLine, LocalApic, StopRequest};
 use devices::hpet::HpetWires;
@@ -266,6 +266,7 @@ impl Board {
         drives.sata(&mut b.bus, &pci, &mut next_device);
         drives.virtio(&mut b.bus, &pci, &mut next_device);
         cards::plug(&config.cards, &mut b.bus, &pci, &mut next_device)?;
+        shares::plug(&config.shares, &mut b.bus, &pci, &mut next_device)?;
         b.rng(&pci, &mut next_device);
         if let Some(images) = image.firmware() {
             let bank = usize::from(config.vga == Vga::Present);

@@ -57,6 +57,7 @@ pub struct Config {
     pub video_bios: Option<PathBuf>,
     pub drives: Vec<crate::drives::Drive>,
     pub cards: Vec<crate::cards::Card>,
+    pub shares: Vec<crate::shares::Folder>,
     pub debug_ports: DebugPorts,
     pub firmware: Firmware,
 }

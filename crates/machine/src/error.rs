@@ -64,6 +64,8 @@ pub enum Error {
     Disk(block::Error),
     #[error(transparent)]
     Network(net::Error),
+    #[error(transparent)]
+    Share(share::Error),
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
     #[error("{0}")]
@@ -86,7 +88,8 @@ impl Error {
         match self {
             Self::Disk(e) if e.blames_host() => Blame::Host,
             Self::Network(e) if e.blames_host() => Blame::Host,
-            Self::Disk(_) | Self::Network(_) => Blame::Arguments,
+            Self::Share(e) if e.blames_host() => Blame::Host,
+            Self::Disk(_) | Self::Network(_) | Self::Share(_) => Blame::Arguments,
             Self::Open { .. }
             | Self::Directory { .. }
             | Self::TooLarge { .. }

@@ -23,6 +23,7 @@ mod media;
 pub mod memory_map;
 mod remote;
 mod serial;
+pub mod shares;
 mod smbios;
 mod ticker;
 
@@ -52,3 +53,4 @@ pub use net::{
 };
 pub use remote::Remote;
 pub use serial::SerialInput;
+pub use share::Access as ShareAccess;

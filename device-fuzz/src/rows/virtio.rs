@@ -5,7 +5,7 @@ use crate::input::{Input, PLAY};
 use crate::target::{Target, World};
 use block::Access;
 use bus::AccessSize::{Byte, Dword, Qword, Word};
-use devices::virtio::{Blk, Net, Rng, VirtioPci};
+use devices::virtio::{Blk, Net, P9, Rng, VirtioPci};
 use net::{Backend, Gso, Nic};
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -133,7 +133,7 @@ fn descriptor(w: &World, place: u64, at: u64, bytes: u32, flags: u16, next: u16)
 
 pub fn blk() -> Target {
     let mut t = Target::default();
-    let disk = disk(&mut t, 4096, Access::ReadWrite);
+    let disk = disk(&mut t, 1024, Access::ReadWrite);
     t.plug(VirtioPci::<Blk>::config(), |wires| {
         VirtioPci::new("blk", wires, |core| Blk::new(core, disk))
     });
@@ -145,12 +145,12 @@ pub fn blk() -> Target {
         header.extend([0; 4]);
         let sector = match i.rarely(16) {
             true => i.value(),
-            false => u64::from(i.word()) % 4200,
+            false => u64::from(i.word()) % 1100,
         };
         header.extend(sector.to_le_bytes());
         // Ranges of DISCARD and WRITE_ZEROES.
         for _ in 0..i.byte() % 3 {
-            header.extend((u64::from(i.word()) % 4200).to_le_bytes());
+            header.extend((u64::from(i.word()) % 1100).to_le_bytes());
             header.extend(i.length().to_le_bytes());
             header.extend(u32::from(i.byte() & 1).to_le_bytes());
         }
@@ -246,4 +246,85 @@ pub fn net() -> Target {
         }
     });
     t
+}
+
+/// A share of a folder with a file, a folder and a link in it, which ends with the target.
+pub fn p9() -> Target {
+    let mut t = Target::default();
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let path = folder.path();
+    let made = std::fs::write(path.join("a"), [0x5a; 3000])
+        .and_then(|()| std::fs::create_dir(path.join("b")))
+        .and_then(|()| std::os::unix::fs::symlink("..", path.join("c")));
+    made.expect("the folder can be filled");
+    let share = share::Share::new(path, share::Access::ReadWrite).expect("the folder is there");
+    let share = Arc::new(share);
+    let waited = share.clone();
+    t.settle_by(move || {
+        waited.drain();
+        // It stays until the target goes.
+        let _ = &folder;
+    });
+    t.plug(VirtioPci::<P9>::config(), |wires| {
+        VirtioPci::new("9p", wires, |core| P9::new(core, share, "fuzz"))
+    });
+    driver(&mut t, &[128], |_, i| message(i));
+    t
+}
+
+/// A message of 9P2000.L: mostly one that there is, with fids that may be in use and names that may be there.
+fn message(i: &mut Input) -> Vec<u8> {
+    let name = |i: &mut Input| {
+        let name: &[u8] = i.choose(&[&b"a"[..], b"b", b"c", b"d", b"..", b"", b"/", b"a/b"]);
+        let mut s = (name.len() as u16).to_le_bytes().to_vec();
+        s.extend(name);
+        s
+    };
+    let kind = match i.rarely(16) {
+        true => i.byte(),
+        false => i.choose(&[
+            100, 104, 110, 110, 12, 14, 116, 118, 120, 24, 26, 40, 8, 22, 30, 50, 52, 54, 70, 72,
+            74, 76,
+        ]),
+    };
+    let fid = |i: &mut Input| u32::from(i.byte() & 3).to_le_bytes();
+    let mut body = fid(i).to_vec();
+    match kind {
+        100 => body = [&0x1_0000u32.to_le_bytes()[..], &[8, 0], b"9P2000.L"].concat(),
+        104 => body.extend([0xff; 4]),
+        110 => {
+            body.extend(fid(i));
+            let count = u16::from(i.byte() % 3);
+            body.extend(count.to_le_bytes());
+            (0..count).for_each(|_| body.extend(name(i)));
+        }
+        14 | 72 | 76 => body.extend(name(i)),
+        70 => {
+            body.extend(fid(i));
+            body.extend(name(i));
+        }
+        74 => {
+            body.extend(name(i));
+            body.extend(fid(i));
+            body.extend(name(i));
+        }
+        _ => {}
+    }
+    match kind {
+        // Offset and count.
+        40 | 116 | 118 => {
+            body.extend((i.value() & 0xffff).to_le_bytes());
+            body.extend(i.length().to_le_bytes());
+        }
+        _ => body.extend(u32::from(i.byte()).to_le_bytes()),
+    }
+    body.extend(i.take(40));
+    let size = match i.rarely(16) {
+        true => i.dword(),
+        false => 7 + body.len() as u32,
+    };
+    let mut message = size.to_le_bytes().to_vec();
+    message.extend([kind, i.byte(), 0]);
+    message.extend(body);
+    message
 }

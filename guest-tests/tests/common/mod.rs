@@ -64,6 +64,7 @@ pub fn config(kernel: PathBuf, cpu: &str, engine: EngineKind) -> Config {
         video_bios: None,
         drives: Vec::new(),
         cards: Vec::new(),
+        shares: Vec::new(),
         debug_ports: Default::default(),
         firmware: Default::default(),
         engine,

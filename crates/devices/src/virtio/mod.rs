@@ -20,6 +20,7 @@ mod legacy;
 mod net;
 #[cfg(test)]
 mod net_tests;
+mod p9;
 mod pci;
 mod queue;
 mod rng;
@@ -29,6 +30,7 @@ mod tests;
 pub use self::core::{Core, Request};
 pub use blk::Blk;
 pub use net::Net;
+pub use p9::{P9, TAG_LIMIT};
 pub use pci::VirtioPci;
 pub use queue::Segment;
 pub use rng::Rng;
@@ -70,7 +72,7 @@ pub trait VirtioDevice: Send {
     fn activate(&mut self) {}
     /// The driver put buffers into a queue.
     fn notify(&mut self, queue: usize);
-    /// Waits for what is under way, before a save: the one method that may block.
+    /// Waits for what is under way, before a save and at RST#: the one method that may block.
     fn drain(&self) {}
     /// Back to what it was before the driver came.
     fn reset(&mut self);

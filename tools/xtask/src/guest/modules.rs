@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 
 use super::cpio::Archive;
 
-/// What a guest needs for its disks and its network; what a kernel does not have as a module is left out.
-pub const WANTED: [&str; 14] = [
+/// What a guest needs for its disks, its network and its shared folders; what a kernel does not have as a module is left out.
+pub const WANTED: [&str; 16] = [
     "virtio_pci",
     "virtio_blk",
     "virtio_rng",
@@ -24,6 +24,8 @@ pub const WANTED: [&str; 14] = [
     "isofs",
     "floppy",
     "ext4",
+    "9pnet_virtio",
+    "9p",
 ];
 
 /// The modules below `dir` that are wanted, those that they need first.
