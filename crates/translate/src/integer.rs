@@ -1,0 +1,109 @@
+//! Integers and conditions.
+
+use crate::lift::ClifEmitter;
+use cranelift_codegen::ir::condcodes::{CondCode, IntCC};
+use cranelift_codegen::ir::{InstBuilder, Type, Value, types};
+use semantics::emit::Width;
+
+/// The CLIF type of a width.
+pub(crate) fn kind<W: Width>() -> Type {
+    match W::BITS {
+        8 => types::I8,
+        16 => types::I16,
+        32 => types::I32,
+        _ => types::I64,
+    }
+}
+
+impl ClifEmitter<'_> {
+    pub(crate) fn constant<W: Width>(&mut self, v: u64) -> Value {
+        let v = v & W::MASK;
+        let signed = (v << (64 - W::BITS)) as i64 >> (64 - W::BITS);
+        // An immediate of a narrow type is given zero-extended.
+        let given = if W::BITS == 64 { signed } else { v as i64 };
+        let c = self.b.ins().iconst(kind::<W>(), given);
+        self.constants.insert(c, v);
+        c
+    }
+
+    /// A constant that is known as one.
+    pub(crate) fn known(&self, v: Value) -> Option<u64> {
+        self.constants.get(&v).copied()
+    }
+
+    pub(crate) fn sum(&mut self, a: Value, b: Value, wide: bool) -> Value {
+        let (a, b) = if self.known(a).is_some() {
+            (b, a)
+        } else {
+            (a, b)
+        };
+        let by = self.known(b);
+        if by == Some(0) {
+            return a;
+        }
+        let v = self.b.ins().iadd(a, b);
+        if let (true, Some(by)) = (wide, by) {
+            self.note_sum(v, a, by as i64);
+        }
+        v
+    }
+
+    pub(crate) fn difference(&mut self, a: Value, b: Value, wide: bool) -> Value {
+        let by = self.known(b);
+        if by == Some(0) {
+            return a;
+        }
+        let v = self.b.ins().isub(a, b);
+        if let (true, Some(by)) = (wide, by) {
+            self.note_sum(v, a, (by as i64).wrapping_neg());
+        }
+        v
+    }
+
+    /// `v` is `a` and a constant: small ones are known as distances from where `a` itself comes from.
+    fn note_sum(&mut self, v: Value, a: Value, by: i64) {
+        let (root, distance) = self.sums.get(&a).copied().unwrap_or((a, 0));
+        let all = distance.wrapping_add(by);
+        if all.unsigned_abs() < 1 << 30 && by.unsigned_abs() < 1 << 30 {
+            self.sums.insert(v, (root, all));
+        }
+    }
+
+    pub(crate) fn compare(&mut self, c: IntCC, a: Value, b: Value) -> Value {
+        let v = self.b.ins().icmp(c, a, b);
+        self.conditions.insert(v, (c, a, b));
+        v
+    }
+
+    pub(crate) fn opposite(&mut self, v: Value) -> Value {
+        match self.conditions.get(&v).copied() {
+            Some((c, a, b)) => self.compare(c.complement(), a, b),
+            None => {
+                let zero = self.b.ins().iconst(types::I8, 0);
+                self.compare(IntCC::Equal, v, zero)
+            }
+        }
+    }
+
+    /// Zero-extends or truncates.
+    pub(crate) fn resize(&mut self, v: Value, from: u32, to: Type) -> Value {
+        match from.cmp(&to.bits()) {
+            std::cmp::Ordering::Equal => v,
+            std::cmp::Ordering::Less => match self.known(v) {
+                Some(c) => {
+                    let wide = self.b.ins().iconst(to, c as i64);
+                    self.constants.insert(wide, c);
+                    wide
+                }
+                None => self.b.ins().uextend(to, v),
+            },
+            std::cmp::Ordering::Greater => self.b.ins().ireduce(to, v),
+        }
+    }
+
+    /// The upper half of the division's dividend must be what a quotient of one width leaves there: else T1 divides.
+    pub(crate) fn expect(&mut self, hi: Value, wanted: Value) {
+        let differ = self.b.ins().icmp(IntCC::NotEqual, hi, wanted);
+        self.give_up_if(differ);
+    }
+}
