@@ -93,6 +93,8 @@ pub struct Block<'a> {
     pub marks: &'a [u32],
     /// It goes on at its start by itself if it leads there, until attention is asked for.
     pub rounds: bool,
+    /// Offset in its page of the first guest byte covered.
+    pub start: u32,
     /// Guest bytes and instructions covered.
     pub bytes: u32,
     pub instructions: u32,
@@ -187,16 +189,7 @@ impl<A: HostAssembler> Baseline<A> {
         insns: &[Insn],
         rest: Option<u64>,
     ) -> Result<Block<'_>, TooWide> {
-        self.v.reset();
-        self.mode = mode;
-        self.deferred = Deferred::Unknown;
-        self.cold.clear();
-        self.marks.clear();
-        self.cells.clear();
-        self.at = start.into();
-        self.done = 0;
-        self.x87 = Known::default();
-        self.ended = false;
+        self.begin(mode, start);
         decode::status::dead_flags(insns, &mut self.dead);
         match rest {
             Some(host) => self.check_rest(host),
@@ -246,9 +239,25 @@ impl<A: HostAssembler> Baseline<A> {
             cells: &self.cells,
             marks: &self.marks,
             rounds: self.top.is_some(),
+            start,
             bytes,
             instructions,
         })
+    }
+
+    /// Nothing is written yet.
+    pub(crate) fn begin(&mut self, mode: Mode, start: u32) {
+        self.v.reset();
+        self.mode = mode;
+        self.deferred = Deferred::Unknown;
+        self.cold.clear();
+        self.marks.clear();
+        self.cells.clear();
+        self.at = start.into();
+        self.done = 0;
+        self.x87 = Known::default();
+        self.top = None;
+        self.ended = false;
     }
 
     fn end_instruction(&mut self) {
@@ -317,7 +326,9 @@ impl<A: HostAssembler> Baseline<A> {
 
     pub(crate) fn link(&mut self, near: Near, count: u32, moves: Moves) {
         let target = near.distance;
-        self.v.asm.count(count as i32);
+        if count > 0 {
+            self.v.asm.count(count as i32);
+        }
         let local = (0..0x1000).contains(&target) && !near.narrow;
         if !local {
             let r = A::POOL[0];
@@ -379,7 +390,7 @@ impl<A: HostAssembler> Baseline<A> {
     }
 
     /// Goes on at the address in `r` through the jump cache.
-    fn through(&mut self, r: Reg) {
+    pub(crate) fn through(&mut self, r: Reg) {
         let mut scratch = A::POOL.iter().copied().filter(|&x| x != r);
         let (t, u) = (scratch.next().unwrap_or(0), scratch.next().unwrap_or(0));
         let attend = self.v.asm.label();

@@ -129,7 +129,7 @@ impl<A: HostAssembler> Baseline<A> {
         }
     }
 
-    fn write_imm(&mut self, to: i32, v: u64) {
+    pub(crate) fn write_imm(&mut self, to: i32, v: u64) {
         match i32::try_from(v as i64) {
             Ok(v) => self.v.asm.store_cpu_imm(Size::B64, to, v),
             Err(_) => {

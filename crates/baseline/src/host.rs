@@ -119,8 +119,13 @@ pub trait HostAssembler: Default {
     /// Compare-and-exchange expects the old value here, where the host has such a rule.
     const EXPECTED: Option<Reg>;
 
+    /// The second argument of Cranelift's tail convention.
+    const SECOND: Reg;
+
     /// Starts a new block.
     fn reset(&mut self);
+    /// Takes in finished code, in which the distances to labels are missing from these 32-bit fields.
+    fn adopt(&mut self, code: &[u8], fields: &[(u32, Label)]);
     /// Bytes so far.
     fn position(&self) -> usize;
     fn label(&mut self) -> Label;

@@ -171,6 +171,14 @@ impl HostAssembler for X64 {
         crate::x64_x87::word(self, w);
     }
 
+    const SECOND: Reg = 6;
+
+    fn adopt(&mut self, code: &[u8], fields: &[(u32, Label)]) {
+        let base = self.here();
+        self.bytes(code);
+        self.uses
+            .extend(fields.iter().map(|&(at, l)| (base + at + 4, l)));
+    }
     fn reset(&mut self) {
         self.code.0.clear();
         self.labels.clear();

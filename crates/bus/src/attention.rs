@@ -26,6 +26,8 @@ impl Attention {
     pub const TIMER: u32 = 1 << 4;
     /// Leave the run loop: the machine stops, resets or pauses.
     pub const STOP: u32 = 1 << 5;
+    /// An engine wants to know where the processor is.
+    pub const SAMPLE: u32 = 1 << 6;
 
     /// What is asked for. One relaxed load: cheap enough for every block.
     #[inline(always)]

@@ -131,6 +131,14 @@ impl Cpu {
         Ok(())
     }
 
+    /// Lets the TLB know the page of `addr` if the running code may access it so: for engines that look there again. A fault is not
+    /// told, and leaves nothing behind.
+    pub fn touch(&mut self, addr: u64, access: Access) {
+        if is_canonical(addr) {
+            let _ = self.mmu.resolve(self.class, addr, access);
+        }
+    }
+
     /// Whether a store of `bytes` bytes would change code. Faults as the store would.
     pub fn stores_to_code(
         &mut self,

@@ -58,6 +58,10 @@ pub struct Stubs {
     pub vector: u64,
     /// A floating-point operation, likewise.
     pub fp: u64,
+    /// For regions: fills the TLB for the access to `address` if it is to RAM and permitted; bit 0 of `site` is set for a store.
+    pub touch: u64,
+    /// For regions: works out the status flags.
+    pub status: u64,
     /// Loads the host's x87 with the guest's control and status word.
     pub x87: u64,
     /// Leaves generated code: the reason is in `value[0]`.
@@ -93,6 +97,8 @@ pub struct Native {
     pub resume: bool,
     /// How often that was so.
     pub resumed: u64,
+    /// Entries of regions.
+    pub regions: u64,
     /// Address of the TLB's live arrays.
     pub tlb: u64,
     /// Address of the attention word.
@@ -133,6 +139,7 @@ impl Default for Native {
             scratch_mxcsr: 0,
             resume: false,
             resumed: 0,
+            regions: 0,
             tlb: 0,
             attention: 0,
             attention_mask: u32::MAX,
@@ -188,6 +195,7 @@ pub mod offset {
     pub const HOST_FCW: usize = NATIVE + offset_of!(Native, host_fcw);
     pub const X87_ENVIRONMENT: usize = NATIVE + offset_of!(Native, x87_environment);
     pub const TLB: usize = NATIVE + offset_of!(Native, tlb);
+    pub const REGIONS: usize = NATIVE + offset_of!(Native, regions);
     pub const RETIRED: usize = NATIVE + offset_of!(Native, retired);
     pub const SAVED: usize = NATIVE + offset_of!(Native, saved);
     pub const OPERANDS: usize = NATIVE + offset_of!(Native, operands);

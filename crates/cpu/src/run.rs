@@ -135,6 +135,31 @@ impl Cpu {
         (done, fault)
     }
 
+    /// The same for the instructions that `step` answers for an address, until it answers none or `most` have retired.
+    pub fn replay_where(
+        &mut self,
+        step: impl Fn(u64) -> Option<Step>,
+        most: u64,
+    ) -> (u64, Option<Fault>) {
+        let (mut done, mut fault) = (0, None);
+        while done < most
+            && let Some(s) = step(self.rip)
+        {
+            match self.execute(&s) {
+                Ok(()) => done += 1,
+                Err(f) => {
+                    fault = Some(f);
+                    break;
+                }
+            }
+            if self.leave {
+                break;
+            }
+        }
+        self.leave = false;
+        (done, fault)
+    }
+
     /// Executes one instruction; tells whether it ended without a fault. Events are not taken: for tests and single steps.
     pub fn step(&mut self) -> Result<(), Fault> {
         let mut blocks = self.blocks.take().unwrap_or_default();
@@ -296,7 +321,7 @@ impl Cpu {
                     self.start_up(vector);
                     return Next::Execute;
                 }
-                a.wait(!0, None);
+                a.wait(!Attention::SAMPLE, None);
                 continue;
             }
             if !self.shadow {
@@ -326,7 +351,7 @@ impl Cpu {
 
     /// HLT: until something asks for attention.
     fn sleep(&mut self) {
-        let mut mask = !(Attention::INTR | Attention::NMI);
+        let mut mask = !(Attention::INTR | Attention::NMI | Attention::SAMPLE);
         if self.system_flag(Rflags::IF) {
             mask |= Attention::INTR;
         }

@@ -63,8 +63,11 @@ struct Translation {
     known: Known,
     /// Without the rare ways.
     host_bytes: u32,
-    /// Guest bytes.
+    /// Guest bytes: where in the page the first stands, and how many.
+    start: u16,
     bytes: u16,
+    /// It is a region of T2.
+    region: bool,
     live: bool,
     /// Its own links.
     links: u32,
@@ -159,6 +162,51 @@ impl Cache {
         }
     }
 
+    /// Takes in the region whose head is `key`, with `block` of T1 for what the region leaves there; `head` is the number of the cell that
+    /// leads to that. What was there for `key` goes. No vCPU is in generated code.
+    pub fn insert_region(
+        &mut self,
+        key: Key,
+        region: (&Block<'_>, Option<u32>),
+        base: u32,
+        jumps: &mut [JumpEntry],
+    ) -> Option<u32> {
+        let drops = self.drops;
+        let id = self.insert(key, region.0, None, jumps)?;
+        self.translations[id as usize].region = true;
+        // Unless room for the region was made at the block's cost.
+        if let Some(cell) = region.1
+            && self.drops == drops
+        {
+            let data = self.translations[id as usize].space.data as usize;
+            let cell = self.arena.address(data + CELL * cell as usize);
+            self.link(cell, base);
+        }
+        Some(id)
+    }
+
+    /// Whether it is a region.
+    pub fn is_region(&self, id: u32) -> bool {
+        self.translations[id as usize].region
+    }
+
+    /// Drops what there is for `key`.
+    pub fn drop_key(&mut self, key: Key, jumps: &mut [JumpEntry]) {
+        self.drop_in_frame(key.addr.frame(), |t| t.key == key, jumps);
+    }
+
+    /// Calls `each` with the offset of every translation of a frame and mode.
+    pub fn entries_of(&self, frame: u64, mode: Mode, mut each: impl FnMut(u32)) {
+        let mut at = self.frames.get(&frame).copied().unwrap_or(NONE);
+        while at != NONE {
+            let t = &self.translations[at as usize];
+            if t.key.mode == mode {
+                each(t.key.addr.offset() as u32);
+            }
+            at = t.next_in_frame;
+        }
+    }
+
     /// Counts drops.
     #[inline]
     pub fn drops(&self) -> u64 {
@@ -230,7 +278,9 @@ impl Cache {
             space,
             known: Known::Nowhere,
             host_bytes: block.hot,
+            start: block.start as u16,
             bytes: block.bytes as u16,
+            region: false,
             live: true,
             links: NONE,
             incoming: NONE,
@@ -417,7 +467,7 @@ impl Cache {
 
     /// Drops the translations made from any of `lines` of `frame`.
     fn invalidate(&mut self, frame: u64, hit: u64, jumps: &mut [JumpEntry]) {
-        let touched = |t: &Translation| lines(t.key.addr.offset(), usize::from(t.bytes)) & hit != 0;
+        let touched = |t: &Translation| lines(t.start.into(), usize::from(t.bytes)) & hit != 0;
         let mut dropped = self.drop_in_frame(frame, touched, jumps);
         if hit & 1 != 0 {
             dropped += self.drop_rests(frame, jumps);
@@ -581,6 +631,7 @@ mod tests {
                 cells: &vec![cell; links],
                 marks: &[],
                 rounds: false,
+                start: addr as u32 & 0xfff,
                 bytes,
                 instructions: 1,
             };

@@ -13,6 +13,8 @@ use std::path::PathBuf;
 pub struct Dump {
     pub guest: bool,
     pub host: bool,
+    /// The Cranelift IR of regions.
+    pub clif: bool,
     /// Only blocks with code at these linear addresses.
     pub range: Option<RangeInclusive<u64>>,
     /// Where it goes: standard error if nothing is named.
@@ -92,7 +94,7 @@ impl Listing<'_> {
 }
 
 /// The host instruction `at` bytes into `code`, which stands at `start`, and its length.
-fn one(code: &[u8], start: u64, at: usize) -> (String, usize) {
+pub(crate) fn one(code: &[u8], start: u64, at: usize) -> (String, usize) {
     let address = start.wrapping_add(at as u64);
     let rest = &code[at..];
     let (len, text) = decode::disassemble_any(rest, Mode::new(Size::B64, 0, 0), address);
@@ -151,6 +153,7 @@ mod tests {
         let dump = Dump {
             guest: true,
             host: true,
+            clif: false,
             range: Some(0x1000..=0x1003),
             file: None,
         };

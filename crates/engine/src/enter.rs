@@ -67,6 +67,8 @@ pub fn stubs() -> Stubs {
         flags: flags as *const () as u64,
         vector: vector as *const () as u64,
         fp: fp as *const () as u64,
+        touch: touch as *const () as u64,
+        status: status as *const () as u64,
         x87: load_x87 as *const () as u64,
         exit: leave as *const () as u64,
     }
@@ -209,6 +211,42 @@ macro_rules! preserving {
     };
 }
 
+/// A stub that regions call: it keeps every register. The stack is aligned to 16 where it is entered.
+macro_rules! regional {
+    ($name:ident, $rust:ident) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name() {
+            naked_asm!(
+                "push rax", "push rcx", "push rdx", "push rsi", "push rdi",
+                "push r8", "push r9", "push r10", "push r11",
+                "sub rsp, 264",
+                "movups [rsp], xmm0", "movups [rsp + 16], xmm1",
+                "movups [rsp + 32], xmm2", "movups [rsp + 48], xmm3",
+                "movups [rsp + 64], xmm4", "movups [rsp + 80], xmm5",
+                "movups [rsp + 96], xmm6", "movups [rsp + 112], xmm7",
+                "movups [rsp + 128], xmm8", "movups [rsp + 144], xmm9",
+                "movups [rsp + 160], xmm10", "movups [rsp + 176], xmm11",
+                "movups [rsp + 192], xmm12", "movups [rsp + 208], xmm13",
+                "movups [rsp + 224], xmm14", "movups [rsp + 240], xmm15",
+                "call {f}",
+                "movups xmm0, [rsp]", "movups xmm1, [rsp + 16]",
+                "movups xmm2, [rsp + 32]", "movups xmm3, [rsp + 48]",
+                "movups xmm4, [rsp + 64]", "movups xmm5, [rsp + 80]",
+                "movups xmm6, [rsp + 96]", "movups xmm7, [rsp + 112]",
+                "movups xmm8, [rsp + 128]", "movups xmm9, [rsp + 144]",
+                "movups xmm10, [rsp + 160]", "movups xmm11, [rsp + 176]",
+                "movups xmm12, [rsp + 192]", "movups xmm13, [rsp + 208]",
+                "movups xmm14, [rsp + 224]", "movups xmm15, [rsp + 240]",
+                "add rsp, 264",
+                "pop r11", "pop r10", "pop r9", "pop r8",
+                "pop rdi", "pop rsi", "pop rdx", "pop rcx", "pop rax",
+                "ret",
+                f = sym $rust,
+            )
+        }
+    };
+}
+
 /// A stub that keeps only the `Cpu` pointer and the counter.
 macro_rules! plain {
     ($name:ident, $rust:ident) => {
@@ -281,6 +319,8 @@ const RESUME: u32 = 2;
 preserving!(load, slow_load);
 preserving!(store, slow_store);
 preserving!(flags, work_out_flags);
+regional!(touch, fill_tlb);
+regional!(status, work_out_flags);
 plain!(helper, call_helper);
 plain!(vector, vector_operation);
 plain!(fp, fp_operation);
@@ -379,6 +419,16 @@ fn executing(cpu: &Cpu) -> Option<u64> {
         .tlb
         .host(cpu.class as usize, linear, 1, Access::Fetch)?;
     Some(cpu.mmu.ram().guest_of(host as u64)?.frame())
+}
+
+extern "C" fn fill_tlb(cpu: &mut Cpu) -> u32 {
+    let access = if cpu.native.site & 1 != 0 {
+        Access::Write
+    } else {
+        Access::Read
+    };
+    cpu.touch(cpu.native.address, access);
+    0
 }
 
 extern "C" fn work_out_flags(cpu: &mut Cpu) -> u32 {

@@ -6,6 +6,8 @@
 //! - [`dump`] and [`perfmap`]: translations shown to people and to perf.
 //! - [`jumps`]: what the jump cache hangs on.
 //! - [`options`]: what can be chosen and switched off.
+//! - [`profile`]: where samples met the guest.
+//! - [`regions`] and [`sampler`]: hot loops, found and compiled as regions of T2.
 //! - [`run`]: the dispatcher.
 //! - [`verify`]: each block in both engines, compared.
 //!
@@ -24,7 +26,13 @@ pub mod jumps;
 pub mod options;
 pub mod perfmap;
 #[cfg(target_arch = "x86_64")]
+mod profile;
+#[cfg(target_arch = "x86_64")]
+mod regions;
+#[cfg(target_arch = "x86_64")]
 pub mod run;
+#[cfg(target_arch = "x86_64")]
+mod sampler;
 #[cfg(target_arch = "x86_64")]
 mod show;
 pub mod stats;
@@ -48,6 +56,12 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// There is no thread for the compiler.
+    #[error("the host gives no thread to compile hot loops in")]
+    Thread(#[source] std::io::Error),
+    /// Hot loops cannot be compiled here.
+    #[error("hot loops cannot be compiled on this host ({0}); `--jit no-regions` goes on without")]
+    Translate(String),
     /// The host gives no executable memory.
     #[error("the host cannot map {bytes} bytes of memory for translated code")]
     Map {

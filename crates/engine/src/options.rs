@@ -2,6 +2,7 @@
 
 use crate::dump::Dump;
 use crate::perfmap::Symbols;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How the engine works.
@@ -29,6 +30,16 @@ pub struct Options {
     pub pcid: bool,
     /// x87 arithmetic on the host's unit.
     pub x87: bool,
+    /// Hot loops are compiled as regions.
+    pub regions: bool,
+    /// In regions, memory operands remember the page that they touched last.
+    pub pages: bool,
+    /// Samples, one a millisecond, that must meet a loop before it is compiled; 0 compiles each when T1 translates its head.
+    pub tier_threshold: u32,
+    /// Code without a loop makes regions too: for tests.
+    pub straight: bool,
+    /// Threads that compile regions; 0: the guest waits.
+    pub jit_threads: usize,
     /// The most instructions in a block.
     pub block: usize,
     /// Times that a block is evaluated before it is translated.
@@ -43,6 +54,8 @@ pub struct Options {
     pub dump: Option<Dump>,
     /// perf(1) is told the names of translated code, in `/tmp/perf-PID.map`.
     pub perf_map: bool,
+    /// Where a profile of the guest is written when a run ends.
+    pub profile: Option<PathBuf>,
     /// Names for guest addresses.
     pub symbols: Option<Arc<Symbols>>,
 }
@@ -61,6 +74,11 @@ impl Default for Options {
             simd: true,
             pcid: true,
             x87: true,
+            regions: true,
+            pages: true,
+            tier_threshold: 8,
+            straight: false,
+            jit_threads: 1,
             block: 64,
             first: 4,
             changing: 32,
@@ -68,6 +86,7 @@ impl Default for Options {
             sabotage: false,
             dump: None,
             perf_map: false,
+            profile: None,
             symbols: None,
         }
     }
@@ -114,9 +133,19 @@ pub const SWITCHES: &[Switch] = &[
         off: |o| o.loops = false,
     },
     Switch {
+        name: "no-pages",
+        what: "in regions, each access to memory looks at the TLB",
+        off: |o| o.pages = false,
+    },
+    Switch {
         name: "no-pcid",
         what: "the TLB forgets an address space when the guest leaves it, even if it asks to keep it",
         off: |o| o.pcid = false,
+    },
+    Switch {
+        name: "no-regions",
+        what: "hot loops are not compiled as regions",
+        off: |o| o.regions = false,
     },
     Switch {
         name: "no-rep",

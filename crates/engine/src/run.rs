@@ -3,6 +3,9 @@
 use crate::arena::Arena;
 use crate::cache::{Cache, Key};
 use crate::jumps::Jumps;
+use crate::profile::Profile;
+use crate::regions::Regions;
+use crate::sampler::Sampler;
 use crate::show::{Shows, Translated};
 use crate::stats::EngineStats;
 use crate::verify::{Difference, Verify, acts_outside};
@@ -10,6 +13,7 @@ use crate::{Error, Options, enter};
 use arch::{Fault, PAGE_MASK};
 use baseline::block::TooWide;
 use baseline::{Baseline, x64::X64};
+use bus::Attention;
 use bus::clock::Stopwatch;
 use cpu::Cpu;
 use cpu::event::Event;
@@ -54,8 +58,8 @@ const CHANGES: u32 = 16;
 
 /// One vCPU's engine.
 pub struct Engine {
-    cache: Cache,
-    writer: Baseline<X64>,
+    pub(crate) cache: Cache,
+    pub(crate) writer: Baseline<X64>,
     jumps: Jumps,
     pub(crate) options: Options,
     pub stats: EngineStats,
@@ -65,6 +69,9 @@ pub struct Engine {
     pub(crate) shows: Shows,
     /// What went wrong with them.
     pub trouble: Option<Error>,
+    pub(crate) regions: Option<Regions>,
+    pub(crate) sampler: Option<Sampler>,
+    pub(crate) profile: Option<Profile>,
     /// The link that [`Engine::step`] was left through.
     pending: Option<Pending>,
 }
@@ -81,6 +88,8 @@ impl Engine {
         }
         let arena = Arena::new(options.code_cache)?;
         let shows = Shows::new(&options)?;
+        let regions = Regions::new(&options)?;
+        let profile = options.profile.clone().map(Profile::new);
         let mut writer = Baseline::new();
         (writer.host_fp, writer.host_vectors) = (options.fp, options.simd);
         writer.loops = loops;
@@ -94,6 +103,9 @@ impl Engine {
             verify: Verify::default(),
             difference: None,
             shows,
+            regions,
+            sampler: None,
+            profile,
             trouble: None,
             pending: None,
         })
@@ -111,6 +123,7 @@ impl Engine {
                 self.drop_stale(cpu);
             }
             self.cache.collect();
+            self.attend_regions(cpu);
             if cpu.needs_care() || !enter::translatable(cpu) {
                 pending = None;
                 cpu.evaluate_block();
@@ -141,6 +154,11 @@ impl Engine {
             }
         }
         self.flush_shows();
+        if let Some(p) = &self.profile
+            && let Err(e) = p.write(self.options.symbols.as_deref())
+        {
+            self.trouble.get_or_insert(e);
+        }
         self.count(cpu);
     }
 
@@ -149,7 +167,7 @@ impl Engine {
         let (used, size) = self.cache.arena.used();
         let counts = self.cache.counts;
         let s = &mut self.stats;
-        s.resumed = cpu.native.resumed;
+        (s.resumed, s.region_entries) = (cpu.native.resumed, cpu.native.regions);
         (s.cache_used, s.cache_size) = (used as u64, size as u64);
         (s.invalidated, s.evicted) = (counts.invalidated, counts.evicted);
         (s.evictions, s.live) = (counts.evictions, counts.live);
@@ -242,7 +260,10 @@ impl Engine {
                         return Ok(Found::Evaluated);
                     }
                     Warm::Ready(block) => match self.translate(cpu, linear, block, key) {
-                        Some(id) => id,
+                        Some(id) => match self.region_at_once(cpu, key, id) {
+                            Some(id) => id,
+                            None => return Ok(Found::Hard),
+                        },
                         None => return Ok(Found::Hard),
                     },
                 }
@@ -359,7 +380,7 @@ impl Engine {
         let [reason, extra] = cpu.native.value;
         let at = cpu.native.site;
         let (before, mut link) = (site::done(at), None);
-        let mut done = retired;
+        let (mut done, mut wants_sample) = (retired, false);
         match reason & 0xff {
             exit::LOOKUP => self.stats.lookups += 1,
             exit::UNLINKED => {
@@ -371,7 +392,10 @@ impl Engine {
                     drops: self.cache.drops(),
                 });
             }
-            exit::ATTEND => self.stats.attentions += 1,
+            exit::ATTEND => {
+                self.stats.attentions += 1;
+                wants_sample = cpu.attention.bits() & Attention::SAMPLE != 0;
+            }
             exit::HELPER => {
                 self.stats.helpers += 1;
                 done += before + 1;
@@ -391,6 +415,9 @@ impl Engine {
         self.stats.executed += done;
         cpu.counters.instructions += done;
         cpu.bus.clock().retire(done);
+        if wants_sample {
+            self.sample(cpu);
+        }
         let end = match reason & 0xff {
             exit::EVALUATE => {
                 self.stats.evaluations += 1;

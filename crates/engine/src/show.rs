@@ -10,6 +10,7 @@ use decode::Insn;
 use semantics::table;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use translate::Compiled;
 
 /// Where it goes.
 pub(crate) struct Shows {
@@ -61,21 +62,26 @@ impl Engine {
     /// Tells of a translation.
     pub(crate) fn show(&mut self, cpu: &mut Cpu, t: &Translated<'_>) {
         if self.options.verify {
-            let body = |i: &Insn| {
-                let row = table::row::<Cpu>(i.code)?;
-                Some(Step {
-                    body: row.body,
-                    insn: *i,
-                })
-            };
-            let steps = t.insns.iter().map_while(body).collect();
-            self.verify.steps.insert(t.entry, (steps, t.rounds));
+            self.note_steps(t);
         }
         if self.shows.any()
             && let Err(e) = self.try_show(cpu, t)
         {
             self.trouble.get_or_insert(e);
         }
+    }
+
+    /// Keeps what the evaluator is to compare with.
+    pub(crate) fn note_steps(&mut self, t: &Translated<'_>) {
+        let body = |i: &Insn| {
+            let row = table::row::<Cpu>(i.code)?;
+            Some(Step {
+                body: row.body,
+                insn: *i,
+            })
+        };
+        let steps = t.insns.iter().map_while(body).collect();
+        self.verify.steps.insert(t.entry, (steps, t.rounds));
     }
 
     fn try_show(&mut self, cpu: &mut Cpu, t: &Translated<'_>) -> Result<(), Error> {
@@ -92,6 +98,7 @@ impl Engine {
         let bytes = t.insns.iter().map(|i| u64::from(i.len)).sum();
         if let (Some(d), Some(to)) = (&self.options.dump, &mut self.shows.dump)
             && d.wants(t.linear, bytes)
+            && (d.guest || d.host)
         {
             let guest = dump::guest(cpu, cpu.mode, cpu.rip, t.insns);
             let listing = Listing {
@@ -114,6 +121,82 @@ impl Engine {
                 marks: &t.marks,
             };
             to.write_all(listing.text(d).as_bytes())
+                .map_err(|source| Error::Write {
+                    path: d.file.clone().unwrap_or_else(|| "standard error".into()),
+                    source,
+                })?;
+        }
+        Ok(())
+    }
+
+    /// Tells of a region: its guest code, its Cranelift IR and its host code, one behind the other.
+    pub(crate) fn show_region(&mut self, linear: u64, page: &[u8], c: &Compiled, entry: u64) {
+        if let Err(e) = self.try_show_region(linear, page, c, entry) {
+            self.trouble.get_or_insert(e);
+        }
+    }
+
+    fn try_show_region(
+        &mut self,
+        linear: u64,
+        page: &[u8],
+        c: &Compiled,
+        entry: u64,
+    ) -> Result<(), Error> {
+        let symbols = self.options.symbols.clone();
+        let symbol = symbols.and_then(|s| s.name(linear));
+        if let Some(map) = &mut self.shows.map {
+            let name = match &symbol {
+                Some(s) => format!("region {s}"),
+                None => format!("region {linear:#x}"),
+            };
+            map.add(entry, c.code.len(), &name)?;
+        }
+        let (from, to) = c.plan.extent();
+        let base = linear - u64::from(c.plan.head());
+        if let (Some(d), Some(out)) = (&self.options.dump, &mut self.shows.dump)
+            && d.wants(base + u64::from(from), u64::from(to - from))
+        {
+            let mut text = format!(
+                "region {linear:#x}{}, mode {:#x}: {} instructions in {} blocks; host {entry:#x}, {} bytes, {} ways out\n",
+                symbol.map(|s| format!(" {s}")).unwrap_or_default(),
+                c.plan.mode.0,
+                c.plan.instructions(),
+                c.plan.blocks.len(),
+                c.code.len(),
+                c.exits.len(),
+            );
+            let mut put = |line: &str| {
+                text.push_str("  ");
+                text.push_str(line);
+                text.push('\n');
+            };
+            if d.guest {
+                for b in &c.plan.blocks {
+                    let mut at = b.start;
+                    for i in &b.insns {
+                        let bytes = page.get(at as usize..).unwrap_or_default();
+                        let address = base + u64::from(at);
+                        let name = decode::disassemble_any(bytes, c.plan.mode, address).1;
+                        put(&format!("{address:x}  {name}"));
+                        at += u32::from(i.len);
+                    }
+                    put("");
+                }
+            }
+            if d.clif {
+                c.text.iter().flat_map(|t| t.lines()).for_each(&mut put);
+                put("");
+            }
+            if d.host {
+                let mut at = 0;
+                while at < c.code.len() {
+                    let (line, len) = dump::one(&c.code, entry, at);
+                    put(&line);
+                    at += len;
+                }
+            }
+            out.write_all(text.as_bytes())
                 .map_err(|source| Error::Write {
                     path: d.file.clone().unwrap_or_else(|| "standard error".into()),
                     source,

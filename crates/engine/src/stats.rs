@@ -12,6 +12,17 @@ pub struct EngineStats {
     pub host_bytes: u64,
     /// Nanoseconds spent translating.
     pub translation_ns: u64,
+    /// Regions compiled and put in, with the guest instructions and host bytes in them; hot loops that made none; regions that did not pay.
+    pub regions: u64,
+    pub region_instructions: u64,
+    pub region_bytes: u64,
+    pub regions_refused: u64,
+    pub regions_dropped: u64,
+    /// Nanoseconds spent compiling them, in whatever thread.
+    pub region_ns: u64,
+    /// Times that regions were entered, and samples taken to find them.
+    pub region_entries: u64,
+    pub samples: u64,
     /// Instructions decoded, and nanoseconds spent on that.
     pub decoded: u64,
     pub decode_ns: u64,

@@ -18,19 +18,88 @@ use decode::Code;
 use hashbrown::HashMap;
 use memory::Paging;
 use semantics::emit::Flags;
+use semantics::table;
 use std::fmt;
 use std::rc::Rc;
 
 /// The most instructions that a block may take, in all its rounds: it stands as the evaluator left it if it takes more.
 const MOST: u64 = 1 << 14;
 
+/// The same for a region: it leaves at an edge back after some 1000, and is at most 250 instructions long.
+const MOST_OF_REGION: u64 = 2000;
+
 /// The engine's part.
 #[derive(Default)]
 pub(crate) struct Verify {
     /// The instructions of each translation, by its host address, and whether it goes on by itself where it leads to its start.
     pub steps: HashMap<u64, (Rc<[Step]>, bool)>,
+    /// The instructions of each region by their offset in the page, by its host address.
+    pub regions: HashMap<u64, Rc<HashMap<u64, Step>>>,
     /// Memory after the evaluator's run, and after the translator's.
     memory: [Vec<u8>; 2],
+}
+
+impl Verify {
+    /// Keeps what the evaluator is to compare a region with.
+    pub(crate) fn note_region(&mut self, entry: u64, plan: &translate::Plan) {
+        let mut steps = HashMap::new();
+        for b in &plan.blocks {
+            let mut at = u64::from(b.start);
+            for i in &b.insns {
+                if let Some(row) = table::row::<Cpu>(i.code) {
+                    let step = Step {
+                        body: row.body,
+                        insn: *i,
+                    };
+                    steps.insert(at, step);
+                }
+                at += u64::from(i.len);
+            }
+        }
+        self.regions.insert(entry, Rc::new(steps));
+    }
+}
+
+/// What is replayed: a block, or whatever of a region control comes to.
+#[derive(Clone)]
+enum Score {
+    Block(Rc<[Step]>, bool),
+    Region(Rc<HashMap<u64, Step>>),
+}
+
+impl Score {
+    /// Until attention is asked for in a block that goes round; at most `most` instructions.
+    fn first(&self, cpu: &mut Cpu, most: u64) -> (u64, Option<arch::Fault>) {
+        match self {
+            Self::Block(steps, true) => cpu.replay(steps, most, Rounds::UntilAttention),
+            Self::Block(steps, false) => cpu.replay(steps, most, Rounds::One),
+            Self::Region(_) => self.again(cpu, most),
+        }
+    }
+
+    /// Exactly `most`.
+    fn again(&self, cpu: &mut Cpu, most: u64) -> (u64, Option<arch::Fault>) {
+        match self {
+            Self::Block(steps, true) => cpu.replay(steps, most, Rounds::All),
+            Self::Block(steps, false) => cpu.replay(steps, most, Rounds::One),
+            Self::Region(steps) => {
+                let base = cpu.native.page_base;
+                cpu.replay_where(|rip| steps.get(&rip.wrapping_sub(base)).copied(), most)
+            }
+        }
+    }
+
+    /// The instructions, for people.
+    fn steps(&self) -> Vec<Step> {
+        match self {
+            Self::Block(steps, _) => steps.to_vec(),
+            Self::Region(steps) => {
+                let mut all: Vec<_> = steps.iter().collect();
+                all.sort_unstable_by_key(|(at, _)| **at);
+                all.into_iter().map(|(_, s)| *s).collect()
+            }
+        }
+    }
 }
 
 /// How the two engines differed.
@@ -285,25 +354,24 @@ fn segment(s: &arch::Segment) -> String {
 impl Engine {
     /// Runs the block at RIP, translated at `entry`, in both engines.
     pub(crate) fn checked(&mut self, cpu: &mut Cpu, entry: u64) -> (End, Option<Pending>) {
-        let Some((steps, loops)) = self.verify.steps.get(&entry).cloned() else {
-            return self.enter(cpu, entry);
-        };
-        let (rounds, all) = if loops {
-            (Rounds::UntilAttention, Rounds::All)
-        } else {
-            (Rounds::One, Rounds::One)
+        let block = self.verify.steps.get(&entry).cloned();
+        let region = self.verify.regions.get(&entry).cloned();
+        let (score, most) = match (block, region) {
+            (_, Some(steps)) => (Score::Region(steps), MOST_OF_REGION),
+            (Some((steps, loops)), None) => (Score::Block(steps, loops), MOST),
+            (None, None) => return self.enter(cpu, entry),
         };
         cpu.refresh_fp_mode();
         let before = State::of(cpu);
         let epoch = cpu.mmu.tlb.epoch();
         cpu.outside = false;
         cpu.mmu.start_journal();
-        let (done, fault) = cpu.replay(&steps, MOST, rounds);
+        let (done, fault) = score.first(cpu, most);
         cpu.mmu.stop_journal();
         cpu.refresh_fp_mode();
         let stats = self.stats.verify.get_or_insert_default();
         if cpu.outside
-            || done == MOST
+            || done == MOST && most == MOST
             || cpu.mmu.tlb.epoch() != epoch
             || cpu.mmu.ram().has_stale()
             || !cpu.mmu.tlb.flushed_pages.is_empty()
@@ -334,7 +402,7 @@ impl Engine {
             let after = State::of(cpu);
             cpu.mmu.undo_journal();
             before.restore(cpu);
-            raised = cpu.replay(&steps, retired, all).1;
+            raised = score.again(cpu, retired).1;
             cpu.refresh_fp_mode();
             expected = State::of(cpu);
             wanted.clear();
@@ -363,7 +431,7 @@ impl Engine {
             let report = Report {
                 before: &before,
                 expected: &expected,
-                steps: &steps,
+                steps: &score.steps(),
                 counts: [done, retired],
                 raised,
                 memory: [&wanted, &got],

@@ -102,7 +102,11 @@ impl Error {
             | Self::Memory { .. }
             | Self::Engine(::engine::Error::Write { .. }) => Blame::Arguments,
             Self::Read { .. }
-            | Self::Engine(::engine::Error::Map { .. })
+            | Self::Engine(
+                ::engine::Error::Map { .. }
+                | ::engine::Error::Thread(_)
+                | ::engine::Error::Translate(_),
+            )
             | Self::Wiring(_)
             | Self::Load(_)
             | Self::Thread(_)
