@@ -114,12 +114,26 @@ pub struct Run {
     #[arg(long, value_name = "SWITCHES")]
     pub jit: Option<String>,
 
+    /// Write where the guest spends its time to FILE when it ends, a sample a millisecond, as folded stacks; `cargo xtask flamegraph` draws
+    /// them. `--symbols` names the kernel's functions
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+
+    /// Samples, one a millisecond of the guest's work, that must meet a loop before it is compiled as a region; 0 compiles every loop as
+    /// soon as it is translated, which takes long
+    #[arg(long, value_name = "SAMPLES")]
+    pub tier_threshold: Option<u32>,
+
+    /// Threads that compile regions beside the guest; 0 lets the guest wait for each
+    #[arg(long, value_name = "NUMBER")]
+    pub jit_threads: Option<usize>,
+
     /// Run each block in the evaluator as well and compare; end with status 1 at the first difference, and print it
     #[arg(long)]
     pub verify: bool,
 
-    /// Print blocks as they are translated: `guest` code, `host` code or both (`guest,host`), of all blocks or of those with code at a
-    /// linear address (`guest:401000`) or in a range (`guest,host:ffffffff81000000-ffffffff81000fff`)
+    /// Print blocks and regions as they are translated: `guest` code, `host` code, for regions also the Cranelift IR (`clif`), or several
+    /// of them (`guest,host`); of all or of those with code at a linear address (`guest:401000`) or in a range (`guest,host:ffffffff81000000-ffffffff81000fff`)
     #[arg(long, value_name = "WHAT[:ADDR[-ADDR]]")]
     pub dump: Option<String>,
 

@@ -161,21 +161,28 @@ fn jit_switches() -> String {
     JIT_SWITCHES.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// More threads would hardly ever have something to compile.
+const MOST_JIT_THREADS: usize = 64;
+
 /// The translator's options.
 fn jit(run: &Run, engine: EngineKind) -> Result<machine::JitOptions, Refusal> {
     let mut jit = machine::JitOptions {
         verify: run.verify,
         sabotage: run.sabotage,
         perf_map: run.perf_map,
+        profile: run.profile.clone(),
         ..machine::JitOptions::default()
     };
     let wanted = [
         ("--jit", run.jit.is_some()),
+        ("--tier-threshold", run.tier_threshold.is_some()),
+        ("--jit-threads", run.jit_threads.is_some()),
         ("--code-cache", run.code_cache.is_some()),
         ("--verify", run.verify),
         ("--dump", run.dump.is_some()),
         ("--dump-file", run.dump_file.is_some()),
         ("--perf-map", run.perf_map),
+        ("--profile", run.profile.is_some()),
         ("--symbols", run.symbols.is_some()),
     ];
     if let (EngineKind::Eval, Some((option, _))) = (engine, wanted.iter().find(|w| w.1)) {
@@ -187,6 +194,18 @@ fn jit(run: &Run, engine: EngineKind) -> Result<machine::JitOptions, Refusal> {
     if let Some(size) = &run.code_cache {
         jit.code_cache = code_cache(size)?;
     }
+    if let Some(n) = run.tier_threshold {
+        jit.tier_threshold = n;
+    }
+    if let Some(n) = run.jit_threads {
+        if n > MOST_JIT_THREADS {
+            return Err(refuse(
+                "--jit-threads",
+                format!("{n} threads; accepted are 0 to {MOST_JIT_THREADS}"),
+            ));
+        }
+        jit.jit_threads = n;
+    }
     jit.dump = match (&run.dump, &run.dump_file) {
         (Some(text), file) => Some(dump(text, file.clone())?),
         (None, None) => None,
@@ -197,10 +216,10 @@ fn jit(run: &Run, engine: EngineKind) -> Result<machine::JitOptions, Refusal> {
             ));
         }
     };
-    if run.symbols.is_some() && !run.perf_map && run.dump.is_none() {
+    if run.symbols.is_some() && !run.perf_map && run.dump.is_none() && run.profile.is_none() {
         return Err(refuse(
             "--symbols",
-            "nothing is named; accepted with --perf-map or --dump",
+            "nothing is named; accepted with --perf-map, --dump or --profile",
         ));
     }
     jit.symbols = run
@@ -229,8 +248,7 @@ fn jit(run: &Run, engine: EngineKind) -> Result<machine::JitOptions, Refusal> {
 
 /// What to dump, and of which addresses.
 fn dump(text: &str, file: Option<PathBuf>) -> Result<machine::JitDump, Refusal> {
-    const ACCEPTED: &str =
-        "accepted are guest, host and guest,host, with :ADDR or :ADDR-ADDR in hexadecimal behind";
+    const ACCEPTED: &str = "accepted are guest, clif and host, separated by commas, with :ADDR or :ADDR-ADDR in hexadecimal behind";
     let bad = |reason: String| refuse("--dump", format!("{reason}; {ACCEPTED}"));
     let (what, range) = match text.split_once(':') {
         Some((what, range)) => (what, Some(range)),
@@ -239,6 +257,7 @@ fn dump(text: &str, file: Option<PathBuf>) -> Result<machine::JitDump, Refusal> 
     let mut dump = machine::JitDump {
         guest: false,
         host: false,
+        clif: false,
         range: None,
         file,
     };
@@ -246,6 +265,7 @@ fn dump(text: &str, file: Option<PathBuf>) -> Result<machine::JitDump, Refusal> 
         match name {
             "guest" => dump.guest = true,
             "host" => dump.host = true,
+            "clif" => dump.clif = true,
             _ => return Err(bad(format!("'{name}' cannot be dumped"))),
         }
     }

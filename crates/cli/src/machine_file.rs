@@ -201,6 +201,7 @@ mod tests {
                 let value = match (name, a.get_action()) {
                     (_, ArgAction::SetTrue) => String::new(),
                     ("boot-menu", _) => "=7000".into(),
+                    ("jit-threads" | "tier-threshold", _) => "=7".into(),
                     _ => "=a,,b=\"c\" 'd' # \\e\n--f=ü".into(),
                 };
                 (name.to_owned(), format!("--{name}{value}"))

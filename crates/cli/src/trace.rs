@@ -36,6 +36,11 @@ const CATEGORIES: &[(&str, &str, Shows)] = &[
         Shows::Targets(&["cpu"]),
     ),
     (
+        "regions",
+        "hot loops compiled, and those that did not pay",
+        Shows::Targets(&["regions"]),
+    ),
+    (
         "exception",
         "exceptions that the guest takes",
         Shows::Targets(&["cpu::exception"]),

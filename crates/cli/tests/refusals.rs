@@ -189,7 +189,18 @@ fn wrong_options_of_the_translator_are_refused_by_name() {
         ),
         (&["--jit", ""], &["''", "no-chain"]),
         (&["--engine", "magic"], &["accepted is eval and jit"]),
-        (&["--dump", "clif"], &["--dump", "'clif'", "guest,host"]),
+        (
+            &["--dump", "asm"],
+            &["--dump", "'asm'", "guest, clif and host"],
+        ),
+        (
+            &["--jit-threads", "65"],
+            &["--jit-threads", "65 threads", "0 to 64"],
+        ),
+        (
+            &["--tier-threshold", "1", "--engine", "eval"],
+            &["--tier-threshold", "no translator"],
+        ),
         (
             &["--dump", "guest:main"],
             &["'main' is not an address", "hexadecimal"],
@@ -213,7 +224,7 @@ fn wrong_options_of_the_translator_are_refused_by_name() {
         ),
         (
             &["--symbols", &k],
-            &["--symbols", "accepted with --perf-map or --dump"],
+            &["--symbols", "accepted with --perf-map, --dump or --profile"],
         ),
         (
             &["--code-cache", "100K"],

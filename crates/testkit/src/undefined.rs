@@ -144,10 +144,11 @@ pub const FLAGS: &[(&[M], When, u64, u64, &str)] = &[
         "DIV, IDIV",
     ),
     (
+        // AMD's generations differ: Zen 3 leaves them as they were.
         &[M::Bsf, M::Bsr],
         When::Always,
         CF | OF | SF | AF | PF,
-        0,
+        CF | OF | SF | AF | PF,
         "BSF, BSR",
     ),
     (

@@ -2,12 +2,12 @@
 #![cfg(target_arch = "x86_64")]
 
 use testkit::blocks::check::listing;
-use testkit::blocks::{Checker, Maker, reduce::reduce};
+use testkit::blocks::{Checker, Maker, Tier, reduce::reduce};
 
 #[test]
 fn the_translator_does_what_the_evaluator_does() {
     let maker = Maker::new(386);
-    let mut checker = Checker::new().expect("memory for code");
+    let mut checker = Checker::new(Tier::T1).expect("memory for code");
     let mut differences = 0;
     for index in 0..20_000 {
         let (block, start) = maker.block(index);

@@ -41,24 +41,14 @@ pub struct Args {
 
 /// CPU seconds of each run by workload, and what the guest printed for it; the way to the first workload is `boot`.
 #[derive(Default)]
-struct Side {
-    seconds: BTreeMap<String, Vec<f64>>,
-    sums: BTreeMap<String, String>,
+pub(crate) struct Side {
+    pub(crate) seconds: BTreeMap<String, Vec<f64>>,
+    pub(crate) sums: BTreeMap<String, String>,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let own = match &args.ferry {
-        Some(t) => t.clone(),
-        None => format!(
-            "{} run --memory 512M --no-reboot --kernel {{kernel}} --initrd {{initrd}} --append {{cmdline}}",
-            guest::ferry()?.display()
-        ),
-    };
-    let mut works = args.works.clone();
-    if let Some(file) = &args.sizes {
-        works.extend(mips::sizes(file)?);
-    }
-    ensure!(!works.is_empty(), "name workloads with --works or --sizes");
+    let own = template(args.ferry.as_deref())?;
+    let works = workloads(&args.works, args.sizes.as_deref())?;
     let (mut ferry, mut other) = (Side::default(), Side::default());
     for rep in 0..args.reps.max(1) {
         // In turn, so that what else the machine does meets both.
@@ -67,7 +57,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             both.reverse();
         }
         for (template, side) in both {
-            measure(args, template, &works, side)?;
+            measure(&args.guest, template, &works, side)?;
         }
     }
     let mut ratios = Vec::new();
@@ -113,6 +103,27 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     )
 }
 
+/// How Ferry is started: as given, or the release build with the guest's kernel.
+pub(crate) fn template(given: Option<&str>) -> Result<String> {
+    Ok(match given {
+        Some(t) => t.to_owned(),
+        None => format!(
+            "{} run --memory 512M --no-reboot --kernel {{kernel}} --initrd {{initrd}} --append {{cmdline}}",
+            guest::ferry()?.display()
+        ),
+    })
+}
+
+/// The workloads that are named, and those of a file of sizes.
+pub(crate) fn workloads(named: &[String], sizes: Option<&Path>) -> Result<Vec<String>> {
+    let mut works = named.to_vec();
+    if let Some(file) = sizes {
+        works.extend(mips::sizes(file)?);
+    }
+    ensure!(!works.is_empty(), "name workloads with --works or --sizes");
+    Ok(works)
+}
+
 pub(crate) fn median(of: &[f64]) -> f64 {
     let mut v = of.to_vec();
     v.sort_by(f64::total_cmp);
@@ -124,8 +135,13 @@ pub(crate) fn median(of: &[f64]) -> f64 {
 }
 
 /// Boots once and runs all workloads.
-fn measure(args: &Args, template: &str, works: &[String], side: &mut Side) -> Result<()> {
-    let path = |name: &str| args.guest.join(name).to_string_lossy().into_owned();
+pub(crate) fn measure(
+    guest: &Path,
+    template: &str,
+    works: &[String],
+    side: &mut Side,
+) -> Result<()> {
+    let path = |name: &str| guest.join(name).to_string_lossy().into_owned();
     let line = format!(
         "console=ttyS0 reboot=t panic=-1 quiet work={}",
         works.join(",")

@@ -1,4 +1,4 @@
-//! `cargo xtask block-fuzz`: random blocks of guest code, the one-pass translator against the evaluator.
+//! `cargo xtask block-fuzz`: random blocks of guest code, the one-pass translator or regions against the evaluator.
 //!
 //! The work is `testkit`'s; here are the arguments, the threads, the watchdog and the summary.
 
@@ -8,11 +8,29 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use testkit::blocks::check::listing;
-use testkit::blocks::{Checker, Maker, reduce::reduce};
+use testkit::blocks::{Checker, Maker, Tier, reduce::reduce};
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Engine {
+    T1,
+    T2,
+}
+
+impl From<Engine> for Tier {
+    fn from(e: Engine) -> Self {
+        match e {
+            Engine::T1 => Self::T1,
+            Engine::T2 => Self::T2,
+        }
+    }
+}
 
 /// Run random blocks in the translator and in the evaluator, and compare
 #[derive(clap::Args)]
 pub struct Args {
+    /// Which translator: the one-pass translator, or regions wherever they can be
+    #[arg(long, value_enum, default_value = "t1")]
+    engine: Engine,
     /// How many blocks
     #[arg(long, default_value_t = 100_000)]
     blocks: u64,
@@ -38,6 +56,8 @@ struct Totals {
     runs: AtomicU64,
     retired: AtomicU64,
     translated: AtomicU64,
+    regions: AtomicU64,
+    entries: AtomicU64,
     evaluated: AtomicU64,
     differences: AtomicU64,
     done: AtomicU64,
@@ -76,6 +96,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         of(&totals.evaluated),
         of(&totals.translated),
     );
+    if of(&totals.regions) > 0 {
+        println!(
+            "{} regions, entered {} times",
+            of(&totals.regions),
+            of(&totals.entries)
+        );
+    }
     let differences = of(&totals.differences);
     println!("{} blocks, {differences} differences", of(&totals.done));
     Ok(if differences == 0 {
@@ -92,7 +119,7 @@ fn blocks(
     shown: &Mutex<u64>,
 ) -> Result<()> {
     let maker = Maker::new(args.seed);
-    let mut checker = Checker::new()?;
+    let mut checker = Checker::new(args.engine.into())?;
     let (beats, attention) = (checker.beats.clone(), checker.attention());
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -139,6 +166,9 @@ fn blocks(
     totals
         .translated
         .fetch_add(s.translations, Ordering::Relaxed);
+    totals.regions.fetch_add(s.regions, Ordering::Relaxed);
+    let entries = checker.region_entries();
+    totals.entries.fetch_add(entries, Ordering::Relaxed);
     totals.evaluated.fetch_add(
         checker.retired.saturating_sub(s.executed),
         Ordering::Relaxed,

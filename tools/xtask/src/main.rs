@@ -2,6 +2,7 @@
 //!
 //! This file only dispatches; one module a subcommand.
 
+mod ablation;
 mod apt;
 mod arm;
 mod bench_compare;
@@ -11,6 +12,7 @@ mod block_fuzz;
 mod check;
 mod coverage;
 mod disk_compare;
+mod flamegraph;
 mod fuzz_devices;
 mod guest;
 mod guest_tests;
@@ -35,6 +37,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Measure what each optimisation of the translator is worth
+    Ablation(ablation::Args),
     /// Build and test for aarch64 Linux, from an x86-64 Debian
     Arm(arm::Args),
     /// Compare Ferry with another emulator in a benchmark guest
@@ -50,6 +54,8 @@ enum Task {
     Coverage(coverage::Args),
     /// Compare disks under Ferry and under QEMU's TCG: sequential and random reads and writes
     DiskCompare(disk_compare::Args),
+    /// Draw a profile of the guest
+    Flamegraph(flamegraph::Args),
     /// Fuzz the devices: registers, DMA descriptors, time, and the world around them
     FuzzDevices(fuzz_devices::Args),
     /// Fetch Debian kernels, build the guest userland, run a guest
@@ -70,6 +76,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
+        Task::Ablation(args) => ablation::run(&args),
         Task::Arm(args) => arm::run(&args),
         Task::BenchCompare(args) => bench_compare::run(&args),
         Task::Bless(args) => bless::run(&args),
@@ -78,6 +85,7 @@ fn main() -> ExitCode {
         Task::Check(args) => check::run(&args),
         Task::Coverage(args) => coverage::run(&args),
         Task::DiskCompare(args) => disk_compare::run(&args),
+        Task::Flamegraph(args) => flamegraph::run(&args),
         Task::FuzzDevices(args) => fuzz_devices::run(&args),
         Task::Guest(args) => guest::run(args),
         Task::GuestTests(args) => guest_tests::run(&args),

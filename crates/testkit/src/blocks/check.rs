@@ -14,6 +14,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The most instructions of a run.
 pub const LIMIT: u64 = 150;
 
+/// The translator that is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// The one-pass translator alone.
+    T1,
+    /// Every block that it translates becomes a region too.
+    T2,
+}
+
 /// How a block ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -61,8 +70,12 @@ pub struct Checker {
 }
 
 impl Checker {
-    pub fn new() -> Result<Self, engine::Error> {
+    pub fn new(tier: Tier) -> Result<Self, engine::Error> {
         let options = engine::Options {
+            regions: tier == Tier::T2,
+            tier_threshold: 0,
+            jit_threads: 0,
+            straight: true,
             code_cache: 4 << 20,
             // How many iterations one step does depends on the TLB, which the engines fill in different order.
             rep: false,
@@ -87,6 +100,11 @@ impl Checker {
     /// What makes generated code come back.
     pub fn attention(&self) -> Arc<Attention> {
         self.jit.cpu.attention.clone()
+    }
+
+    /// How often regions were entered.
+    pub fn region_entries(&self) -> u64 {
+        self.jit.cpu.native.regions
     }
 
     /// The translator's counters.

@@ -13,7 +13,7 @@ pub mod world;
 use crate::case::Bits;
 use cpu::state::Fpu;
 
-pub use check::{Checker, Difference};
+pub use check::{Checker, Difference, Tier};
 pub use generate::Maker;
 pub use rounds::Rounds;
 
