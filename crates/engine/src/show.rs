@@ -81,7 +81,7 @@ impl Engine {
             })
         };
         let steps = t.insns.iter().map_while(body).collect();
-        self.verify.steps.insert(t.entry, (steps, t.rounds));
+        self.verify.note_block(t.entry, steps, t.rounds);
     }
 
     fn try_show(&mut self, cpu: &mut Cpu, t: &Translated<'_>) -> Result<(), Error> {

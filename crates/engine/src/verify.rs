@@ -31,10 +31,8 @@ const MOST_OF_REGION: u64 = 2000;
 /// The engine's part.
 #[derive(Default)]
 pub(crate) struct Verify {
-    /// The instructions of each translation, by its host address, and whether it goes on by itself where it leads to its start.
-    pub steps: HashMap<u64, (Rc<[Step]>, bool)>,
-    /// The instructions of each region by their offset in the page, by its host address.
-    pub regions: HashMap<u64, Rc<HashMap<u64, Step>>>,
+    /// What the evaluator is to run for each translation, by the host address where that stands now.
+    scores: HashMap<u64, Score>,
     /// Memory after the evaluator's run, and after the translator's.
     memory: [Vec<u8>; 2],
 }
@@ -56,14 +54,21 @@ impl Verify {
                 at += u64::from(i.len);
             }
         }
-        self.regions.insert(entry, Rc::new(steps));
+        self.scores.insert(entry, Score::Region(Rc::new(steps)));
+    }
+
+    /// The same for a block; whether it goes on by itself where it leads to its start.
+    pub(crate) fn note_block(&mut self, entry: u64, steps: Rc<[Step]>, rounds: bool) {
+        self.scores.insert(entry, Score::Block(steps, rounds));
     }
 }
 
-/// What is replayed: a block, or whatever of a region control comes to.
+/// What is replayed.
 #[derive(Clone)]
 enum Score {
+    /// A block's instructions, and whether it goes on by itself where it leads to its start.
     Block(Rc<[Step]>, bool),
+    /// Those of a region by their offset in the page: whatever of them control comes to.
     Region(Rc<HashMap<u64, Step>>),
 }
 
@@ -354,12 +359,12 @@ fn segment(s: &arch::Segment) -> String {
 impl Engine {
     /// Runs the block at RIP, translated at `entry`, in both engines.
     pub(crate) fn checked(&mut self, cpu: &mut Cpu, entry: u64) -> (End, Option<Pending>) {
-        let block = self.verify.steps.get(&entry).cloned();
-        let region = self.verify.regions.get(&entry).cloned();
-        let (score, most) = match (block, region) {
-            (_, Some(steps)) => (Score::Region(steps), MOST_OF_REGION),
-            (Some((steps, loops)), None) => (Score::Block(steps, loops), MOST),
-            (None, None) => return self.enter(cpu, entry),
+        let Some(score) = self.verify.scores.get(&entry).cloned() else {
+            return self.enter(cpu, entry);
+        };
+        let most = match score {
+            Score::Block(..) => MOST,
+            Score::Region(_) => MOST_OF_REGION,
         };
         cpu.refresh_fp_mode();
         let before = State::of(cpu);

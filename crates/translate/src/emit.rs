@@ -94,6 +94,12 @@ impl ClifEmitter<'_> {
         self.vector(0)
     }
 
+    /// What a division leaves: a second one would take its time.
+    fn remainder(&mut self, dividend: Value, quotient: Value, divisor: Value) -> Value {
+        let product = self.b.ins().imul(quotient, divisor);
+        self.b.ins().isub(dividend, product)
+    }
+
     /// The host address of an operand of an atomic operation: aligned, or T1 does it.
     fn atomic<W: Width>(&mut self, addr: Typed<W64>) -> Value {
         if W::BYTES > 1 {
@@ -197,16 +203,16 @@ impl Emit for ClifEmitter<'_> {
             let zero = self.imm::<W>(0);
             self.expect(hi.0, zero.0);
         }
-        let (q, r) = (self.b.ins().udiv(lo.0, d.0), self.b.ins().urem(lo.0, d.0));
-        (t(q), t(r))
+        let q = self.b.ins().udiv(lo.0, d.0);
+        (t(q), t(self.remainder(lo.0, q, d.0)))
     }
     fn div_s<W: Width>(&mut self, _: Typed<W>, lo: Typed<W>, d: Typed<W>) -> (Typed<W>, Typed<W>) {
         if W::BITS < 32 {
             let v = self.nothing();
             return (v, v);
         }
-        let (q, r) = (self.b.ins().sdiv(lo.0, d.0), self.b.ins().srem(lo.0, d.0));
-        (t(q), t(r))
+        let q = self.b.ins().sdiv(lo.0, d.0);
+        (t(q), t(self.remainder(lo.0, q, d.0)))
     }
     fn div_s_fits<W: Width>(&mut self, hi: Typed<W>, lo: Typed<W>, d: Typed<W>) -> Value {
         // The dividend of one width, sign-extended, as compilers leave it.

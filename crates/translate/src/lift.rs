@@ -80,6 +80,8 @@ pub struct ClifEmitter<'f> {
     /// Comparisons whose opposite can be written.
     pub(crate) conditions: HashMap<Value, (ir::condcodes::IntCC, Value, Value)>,
     pub(crate) pages: Pages,
+    /// The plan's registers that move in small steps.
+    pub(crate) steady: u16,
     /// The instruction under construction, its distance from the page's start.
     pub(crate) insn: Insn,
     pub(crate) at: i64,
@@ -172,6 +174,7 @@ impl<'f> ClifEmitter<'f> {
             sums: HashMap::new(),
             conditions: HashMap::new(),
             pages: Pages::default(),
+            steady: plan.steady(),
             insn: plan.blocks[0].insns[0],
             at: 0,
             done: 0,
@@ -218,20 +221,14 @@ impl<'f> ClifEmitter<'f> {
             self.pages.forget();
             self.block(block, &mut dead);
             if self.unsupported {
-                break;
+                return None;
             }
         }
-        let unsupported = self.unsupported;
-        if !unsupported {
-            self.write_exits();
-        }
+        self.write_exits();
         self.b.switch_to_block(load);
         self.write_entry();
         let head = self.starts[0];
         self.b.ins().jump(head, &[]);
-        if unsupported {
-            return None;
-        }
         self.b.seal_all_blocks();
         self.b.finalize(config);
         Some(self.exits)

@@ -67,11 +67,56 @@ impl Plan {
         (from, to)
     }
 
+    /// The general registers, a bit each, that only small steps change.
+    pub fn steady(&self) -> u16 {
+        let insns = self.blocks.iter().flat_map(|b| &b.insns);
+        !insns.fold(0, |all, i| all | jumps_of(i))
+    }
+
     /// Guest instructions.
     pub fn instructions(&self) -> usize {
         self.blocks.iter().map(|b| b.insns.len()).sum()
     }
 }
+
+/// How far a register that is steady moves at a time.
+const STEP: u64 = 64;
+
+/// The general registers, a bit each, that `i` changes by more than a small step. A guess that costs time where it is wrong, no more.
+fn jumps_of(i: &Insn) -> u16 {
+    use Mnemonic::*;
+    let small = |n: u64| n <= STEP || n.wrapping_neg() <= STEP;
+    let own = match i.ops[0] {
+        Operand::Gpr(r) => 1 << (r & 15),
+        Operand::GprHigh(r) => 1 << (r & 3),
+        _ => 0,
+    };
+    match i.code.mnemonic() {
+        Cmp | Test | Bt | Push | Inc | Dec | Nop => 0,
+        Add | Sub if matches!(i.ops[1], Operand::Imm(n) if small(n)) => 0,
+        Lea if i.ops[0] == Operand::Gpr(i.mem.base)
+            && i.mem.index == decode::Mem::NONE
+            && small(i.mem.disp) =>
+        {
+            0
+        }
+        Xchg | Xadd => {
+            own | match i.ops[1] {
+                Operand::Gpr(r) => 1 << (r & 15),
+                _ => 0,
+            }
+        }
+        Mul | Div | Idiv => 0b101,
+        Imul if i.ops[1] == Operand::None => 0b101,
+        Cdq | Cqo | Cwd => 0b100,
+        Cbw | Cwde | Cdqe | Lodsb | Lodsw | Lodsd | Lodsq | Cmpxchg => own | 1,
+        _ if own == 1 << STACK => 0,
+        _ => own,
+    }
+}
+
+/// RSP: what is near the stack's top is of one page or two.
+const STACK: u32 = 4;
 
 /// A relative target inside the page, if it is one of full size.
 fn target(i: &Insn, at: u32) -> Option<u32> {
@@ -258,6 +303,18 @@ mod tests {
     #[test]
     fn straight_code_is_no_region() {
         assert!(plan_of(&[0x01, 0xc8, 0xc3], 0, |_| true).is_none());
+    }
+
+    #[test]
+    fn what_jumps_is_told_from_what_steps() {
+        // top: mov rax, [rsi+rcx*8]; mov rbx, [rax]; add rsi, 16; dec rcx; pop rdx; jnz top
+        let code = [
+            0x48, 0x8b, 0x04, 0xce, 0x48, 0x8b, 0x18, 0x48, 0x83, 0xc6, 16, 0x48, 0xff, 0xc9, 0x5a,
+            0x75, 0xef,
+        ];
+        let p = plan_of(&code, 0, |_| true).unwrap();
+        let jumping = 1 << 0 | 1 << 3 | 1 << 2;
+        assert_eq!(p.steady(), !jumping);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! as the operand stays in that page, an access takes a compare and no look at the TLB, and the address of the data does not wait for the
 //! TLB's answer. Where it leaves the page, the TLB is probed; where that does not know the page, a stub fills it if it can; and where that
 //! cannot, because the access faults, reaches a device, goes over the page's end or would change code, the region is left before the
-//! instruction.
+//! instruction. Operands whose registers jump about remember nothing.
 //!
 //! What was checked holds to the region's end: nothing in a region changes the mapping.
 
@@ -12,7 +12,7 @@ use crate::lift::ClifEmitter;
 use arch::Seg;
 use cpu::native::{Stubs, offset};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, Value, types};
+use cranelift_codegen::ir::{InstBuilder, InstructionData, Opcode, Value, ValueDef, types};
 use cranelift_frontend::Variable;
 use decode::Operand;
 use hashbrown::HashMap;
@@ -41,6 +41,9 @@ struct Proof {
 
 /// Operands that remember their pages: more would only be spilled.
 const MOST: usize = 10;
+
+/// Elements of a table whose index is small.
+const SMALL: u64 = 0x400;
 
 /// What a region knows of pages.
 #[derive(Default)]
@@ -97,7 +100,7 @@ impl ClifEmitter<'_> {
 
     /// The operand that the instruction under construction accesses.
     fn operand(&mut self, write: bool) -> Option<(Variable, Variable)> {
-        if !self.switches.pages {
+        if !self.switches.pages || !self.is_steady() {
             return None;
         }
         let i = &self.insn;
@@ -143,21 +146,67 @@ impl ClifEmitter<'_> {
         Some(v)
     }
 
+    /// Whether the operand's registers walk in small steps: one that jumps about would leave the page that it remembers as often as not,
+    /// and the processor cannot foretell when.
+    fn is_steady(&mut self) -> bool {
+        let i = self.insn;
+        if !i.ops.contains(&Operand::Mem) {
+            return true;
+        }
+        let steady = |r: u8| r >= 16 || self.steady >> r & 1 != 0;
+        steady(i.mem.base) && (steady(i.mem.index) || self.is_small_register(i.mem.index))
+    }
+
+    /// Whether the register holds a byte or a few bits: an index of a table that fits a page.
+    fn is_small_register(&mut self, r: u8) -> bool {
+        let v = self.gpr(r);
+        self.is_small(v)
+    }
+
+    fn is_small(&self, v: Value) -> bool {
+        let dfg = &self.b.func.dfg;
+        let ValueDef::Result(inst, _) = dfg.value_def(v) else {
+            return false;
+        };
+        match dfg.insts[inst] {
+            InstructionData::Unary {
+                opcode: Opcode::Uextend | Opcode::Ireduce,
+                arg,
+            } => {
+                dfg.value_type(v).bits() > 8 && dfg.value_type(arg).bits() <= 8
+                    || self.is_small(arg)
+            }
+            InstructionData::Binary {
+                opcode: Opcode::Band,
+                args,
+            } => args
+                .iter()
+                .any(|&a| self.known(a).is_some_and(|mask| mask < SMALL)),
+            _ => false,
+        }
+    }
+
     /// The addend of the page that `bytes` bytes at `addr` lie in.
     fn checked(&mut self, addr: Value, bytes: u32, write: bool) -> Value {
-        let last = self.b.ins().iadd_imm_s(addr, i64::from(bytes) - 1);
-        let page = self.b.ins().band_imm_s(last, -0x1000);
         let Some((tag, addend)) = self.operand(write) else {
-            return self.probed(addr, page, write);
+            let page = self.page_of(addr, bytes);
+            return self.probed(addr, page, write, false);
         };
         let known = self.b.use_var(tag);
+        // An access that is not aligned keeps low bits, which no tag has: it may go over the page's end.
+        let crooked = match bytes.is_power_of_two() {
+            true => i64::from(bytes) - 1,
+            false => 0xfff,
+        };
+        let page = self.b.ins().band_imm_s(addr, -0x1000 | crooked);
         let same = self.b.ins().icmp(IntCC::Equal, page, known);
         let (other, join) = (self.b.create_block(), self.b.create_block());
         self.b.set_cold_block(other);
         self.b.ins().brif(same, join, &[], other, &[]);
         self.b.seal_block(other);
         self.b.switch_to_block(other);
-        let found = self.probed(addr, page, write);
+        let page = self.page_of(addr, bytes);
+        let found = self.probed(addr, page, write, true);
         self.b.def_var(tag, page);
         self.b.def_var(addend, found);
         self.b.ins().jump(join, &[]);
@@ -166,8 +215,17 @@ impl ClifEmitter<'_> {
         self.b.use_var(addend)
     }
 
-    /// The same out of the TLB.
-    fn probed(&mut self, addr: Value, page: Value, write: bool) -> Value {
+    /// The page of the last of `bytes` bytes at `addr`: one that the TLB does not have where `addr` points if that is another page.
+    fn page_of(&mut self, addr: Value, bytes: u32) -> Value {
+        let last = match bytes {
+            1 => addr,
+            _ => self.b.ins().iadd_imm_s(addr, i64::from(bytes) - 1),
+        };
+        self.b.ins().band_imm_s(last, -0x1000)
+    }
+
+    /// The same out of the TLB; whether that is done rarely.
+    fn probed(&mut self, addr: Value, page: Value, write: bool, rare: bool) -> Value {
         const { assert!(size_of::<Entry>() == 32) };
         let class = match (self.plan.mode.cpl() == 3, self.plan.mode.user_pages()) {
             (true, _) => Class::User,
@@ -189,6 +247,9 @@ impl ClifEmitter<'_> {
         let same = self.b.ins().icmp(IntCC::Equal, found, page);
         let (miss, hit) = (self.b.create_block(), self.b.create_block());
         self.b.set_cold_block(miss);
+        if rare {
+            self.b.set_cold_block(hit);
+        }
         self.b.ins().brif(same, hit, &[], miss, &[]);
         self.b.seal_block(miss);
         self.b.switch_to_block(miss);
