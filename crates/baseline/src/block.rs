@@ -133,6 +133,8 @@ pub struct Baseline<A: HostAssembler> {
     pub host_vectors: bool,
     /// Flags that nobody can see are not worked out.
     pub drop_flags: bool,
+    /// One processor runs: LOCK is a load and a store.
+    pub alone: bool,
     /// The flags that each instruction leaves are dead.
     dead: Vec<bool>,
     /// Those of the instruction under construction are.
@@ -170,6 +172,7 @@ impl<A: HostAssembler> Baseline<A> {
             checked: None,
             loops: true,
             drop_flags: true,
+            alone: true,
             top: None,
             ended: false,
             host_fp: true,

@@ -10,6 +10,7 @@ use arch::{Fault, Mode, Seg, Size as ModeSize};
 use cpu::native::{Stubs, offset, site};
 use decode::Insn;
 use memory::Entry;
+use semantics::alone;
 use semantics::emit::{
     Align, Cc, CcOp, Emit, Flags, OpSize, Rmw, Transfer, Use, W8, W16, W32, W64, Width,
 };
@@ -461,19 +462,25 @@ impl<A: HostAssembler> Emit for Baseline<A> {
     fn rmw<W: Width>(
         &mut self,
         op: Rmw,
-        _: Seg,
+        seg: Seg,
         addr: Typed<W64>,
         v: Typed<W>,
     ) -> Result<Typed<W>, Ended> {
+        if self.alone {
+            return alone::rmw(self, op, seg, addr, v);
+        }
         softmmu::rmw(self, op, addr, v)
     }
     fn cas<W: Width>(
         &mut self,
-        _: Seg,
+        seg: Seg,
         addr: Typed<W64>,
         expected: Typed<W>,
         new: Typed<W>,
     ) -> Result<Typed<W>, Ended> {
+        if self.alone {
+            return alone::cas(self, seg, addr, expected, new);
+        }
         softmmu::cas(self, addr, expected, new)
     }
     fn check_segment(

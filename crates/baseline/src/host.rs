@@ -104,7 +104,12 @@ pub struct Fixup {
     pub at: u32,
     /// The cell that the field names, by its number in the block.
     pub slot: u32,
+    /// The field ends an instruction of [`JUMP`] bytes that jumps through the cell.
+    pub jumps: bool,
 }
+
+/// Bytes of a jump through a cell, which can be written over by a jump to a place.
+pub const JUMP: usize = 6;
 
 /// The assembler of a host. Offsets are from the `Cpu` pointer unless a base is named.
 pub trait HostAssembler: Default {
@@ -197,8 +202,12 @@ pub trait HostAssembler: Default {
 
     fn jump(&mut self, l: Label);
     fn jump_if(&mut self, c: Cond, l: Label);
-    /// Jumps through cell `slot`.
+    /// Jumps through cell `slot`: [`HostAssembler::jump_through`].
     fn jump_slot(&mut self, slot: u32);
+    /// The instruction that jumps through the cell `distance` bytes behind its start.
+    fn jump_through(distance: i32) -> [u8; JUMP];
+    /// The instruction that jumps to the code `distance` bytes behind its start.
+    fn jump_to(distance: i32) -> [u8; JUMP];
     /// Jumps through a `Cpu` field.
     fn jump_cpu(&mut self, offset: i32);
     /// Calls through a `Cpu` field: a stub that preserves every register.

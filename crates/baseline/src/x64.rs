@@ -1,7 +1,7 @@
 //! The x86-64 host: [`HostAssembler`] over Cranelift's assembler.
 
 use crate::block::FpCall;
-use crate::host::{Alu, Cond, Fixup, HostAssembler, Label, Reg, Shift, Size, Src};
+use crate::host::{Alu, Cond, Fixup, HostAssembler, JUMP, Label, Reg, Shift, Size, Src};
 use asm::{
     Amode, AmodeOffset, AmodeOffsetPlusKnownOffset, CodeSink, Fixed, GprMem, Inst, NonRspGpr,
     Scale, inst,
@@ -464,11 +464,20 @@ impl HostAssembler for X64 {
         self.label_field(l);
     }
     fn jump_slot(&mut self, slot: u32) {
-        self.bytes(&[0xff, 0x25, 0, 0, 0, 0]);
+        self.bytes(&Self::jump_through(JUMP as i32));
         self.fixups.push(Fixup {
             at: self.here() - 4,
             slot,
+            jumps: true,
         });
+    }
+    fn jump_through(distance: i32) -> [u8; JUMP] {
+        let [a, b, c, d] = distance.wrapping_sub(JUMP as i32).to_le_bytes();
+        [0xff, 0x25, a, b, c, d]
+    }
+    fn jump_to(distance: i32) -> [u8; JUMP] {
+        let [a, b, c, d] = distance.wrapping_sub(5).to_le_bytes();
+        [0xe9, a, b, c, d, 0xcc]
     }
     fn jump_cpu(&mut self, offset: i32) {
         put!(self, jmpq_m(mem(CPU, offset)));
@@ -483,6 +492,7 @@ impl HostAssembler for X64 {
         self.fixups.push(Fixup {
             at: self.here() - 4,
             slot,
+            jumps: false,
         });
     }
     fn address_of_slot(&mut self, d: Reg, slot: u32) {
@@ -490,6 +500,7 @@ impl HostAssembler for X64 {
         self.fixups.push(Fixup {
             at: self.here() - 4,
             slot,
+            jumps: false,
         });
     }
     fn check_attention(&mut self, t: Reg, l: Label) {

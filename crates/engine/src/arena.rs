@@ -12,6 +12,7 @@
 #![expect(unsafe_code, reason = "owns the two mappings of generated code")]
 
 use crate::Error;
+use baseline::host::JUMP;
 use rustix::mm::{
     Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags, madvise, mmap_anonymous, mprotect,
     mremap, munmap,
@@ -23,7 +24,7 @@ pub const SEGMENTS: usize = 16;
 /// The smallest segment.
 const LEAST: usize = 64 << 10;
 /// Code is placed in units of this.
-const CODE_UNIT: usize = 64;
+const CODE_UNIT: usize = 16;
 /// Rare ways are placed in units of this.
 const RARE_UNIT: usize = 32;
 /// Rare ways and data are taken from the end of a segment by this much.
@@ -31,7 +32,7 @@ const CHUNK: usize = 4 << 10;
 /// Data is placed in units of this.
 const DATA_UNIT: usize = 16;
 /// Code sizes, in units, that holes are sorted by; larger ones stand together.
-const CLASSES: usize = 65;
+const CLASSES: usize = 257;
 
 /// What a translation takes, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -297,6 +298,18 @@ impl Arena {
         );
         // SAFETY: just checked.
         unsafe { self.write.add(offset).cast::<T>().write(value) };
+    }
+
+    /// Writes over the jump at `at`, which may run meanwhile on this thread's processor: it meets the old one or the new one.
+    pub fn write_jump(&mut self, at: u32, jump: [u8; JUMP]) {
+        let at = at as usize;
+        assert!(at + JUMP <= self.len);
+        // SAFETY: just checked; one vCPU executes here, the caller's, which is not in this instruction.
+        unsafe {
+            self.write
+                .add(at)
+                .copy_from_nonoverlapping(jump.as_ptr(), JUMP)
+        };
     }
 
     /// The address that the processor executes or reads `offset` at.

@@ -2,13 +2,15 @@
 //! room they take is wanted.
 //!
 //! Everything is dense: translations and links are records in slabs, chained by their numbers. A link's cell carries the number of its
-//! record beside the address that it leads to. What a translation occupied is free for another once every vCPU has left generated code
+//! record beside the address that it leads to, and the jump through it is written over by a jump to that address. What a translation occupied is free for another once every vCPU has left generated code
 //! since it was dropped: see [`Cache::collect`].
 
 use crate::arena::{Arena, Space, Want};
 use crate::enter::HelperCall;
 use arch::{GuestPhys, Mode, PAGE_SIZE};
 use baseline::block::{Block, Cell};
+use baseline::host::{Fixup, HostAssembler, JUMP};
+use baseline::x64::X64;
 use cpu::native::JumpEntry;
 use hashbrown::HashMap;
 use memory::{Ram, lines};
@@ -38,8 +40,9 @@ impl Key {
 
 /// A link cell.
 struct Link {
-    /// Its offset in the arena, and that of the resolver that it goes back to.
+    /// Its offset in the arena, and those of the jump through it and of the resolver that it goes back to.
     cell: u32,
+    jump: u32,
     resolver: u32,
     /// The next link of the same translation.
     sibling: u32,
@@ -88,11 +91,15 @@ pub struct Counts {
     pub evictions: u64,
     /// Translations that are.
     pub live: u64,
+    /// Jumps that were led to their target.
+    pub direct: u64,
 }
 
 /// All translations of a machine.
 pub struct Cache {
     pub arena: Arena,
+    /// Linked jumps lead to their target by themselves, not through their cell.
+    direct: bool,
     translations: Vec<Translation>,
     free: Vec<u32>,
     links: Vec<Link>,
@@ -112,9 +119,10 @@ pub struct Cache {
 
 impl Cache {
     /// An empty cache.
-    pub fn new(arena: Arena) -> Self {
+    pub fn new(arena: Arena, direct: bool) -> Self {
         Self {
             arena,
+            direct,
             translations: Vec::new(),
             free: Vec::new(),
             links: Vec::new(),
@@ -317,8 +325,11 @@ impl Cache {
             let value = match *c {
                 Cell::Link { resolver, .. } => {
                     let resolver = place(space, block, resolver);
+                    let own = |f: &&Fixup| f.jumps && f.slot as usize == n;
+                    let jump = block.fixups.iter().find(own);
                     let link = Link {
                         cell: space.data + cell as u32,
+                        jump: jump.map_or(NONE, |f| place(space, block, f.at) + 4 - JUMP as u32),
                         resolver,
                         sibling: self.translations[id as usize].links,
                         target: NONE,
@@ -373,6 +384,7 @@ impl Cache {
         if link.cell as usize != cell || link.target != NONE {
             return;
         }
+        let jump = link.jump;
         let t = &mut self.translations[target as usize];
         (link.target, link.next, link.previous) = (target, t.incoming, NONE);
         let next = std::mem::replace(&mut t.incoming, number as u32);
@@ -381,6 +393,12 @@ impl Cache {
         }
         let entry = self.entry(target);
         self.arena.set_cell(cell, entry);
+        if self.direct && jump != NONE {
+            let to = self.translations[target as usize].space.code;
+            let jump_to = X64::jump_to(to.wrapping_sub(jump) as i32);
+            self.arena.write_jump(jump, jump_to);
+            self.counts.direct += 1;
+        }
     }
 
     /// Takes a link out of those that lead to its target.
@@ -415,10 +433,14 @@ impl Cache {
         while incoming != NONE {
             let l = &mut self.links[incoming as usize];
             l.target = NONE;
-            let (cell, resolver) = (l.cell as usize, l.resolver as usize);
+            let (cell, jump, resolver) = (l.cell, l.jump, l.resolver as usize);
             incoming = l.next;
             let resolver = self.arena.address(resolver);
-            self.arena.set_cell(cell, resolver);
+            self.arena.set_cell(cell as usize, resolver);
+            if self.direct && jump != NONE {
+                let through = X64::jump_through(cell.wrapping_sub(jump) as i32);
+                self.arena.write_jump(jump, through);
+            }
         }
         let bucket = key.bucket();
         if self.buckets[bucket] == id {
@@ -612,7 +634,7 @@ mod tests {
     impl World {
         fn new() -> Self {
             Self {
-                cache: Cache::new(Arena::new(1 << 20).unwrap()),
+                cache: Cache::new(Arena::new(1 << 20).unwrap(), true),
                 jumps: vec![JumpEntry::NONE; JUMPS],
             }
         }

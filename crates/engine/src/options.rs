@@ -16,6 +16,10 @@ pub struct Options {
     pub loops: bool,
     /// Status flags that nobody can see are not worked out.
     pub flags: bool,
+    /// Linked blocks jump to each other, not through a word of data.
+    pub direct: bool,
+    /// LOCK is a load and a store: no other processor looks on.
+    pub alone: bool,
     /// The inline cache of indirect and cross-page targets.
     pub jump_cache: bool,
     /// Helpers that lead elsewhere (SYSCALL, IRET ...) go on without the dispatcher; needs `jump_cache`.
@@ -67,6 +71,8 @@ impl Default for Options {
             chain: true,
             loops: true,
             flags: true,
+            alone: true,
+            direct: true,
             jump_cache: true,
             resume: true,
             rep: true,
@@ -103,6 +109,11 @@ pub struct Switch {
 /// What can be switched off.
 pub const SWITCHES: &[Switch] = &[
     Switch {
+        name: "no-alone",
+        what: "LOCK is atomic although no other processor looks on",
+        off: |o| o.alone = false,
+    },
+    Switch {
         name: "no-block",
         what: "one instruction a block",
         off: |o| o.block = 1,
@@ -111,6 +122,11 @@ pub const SWITCHES: &[Switch] = &[
         name: "no-chain",
         what: "blocks of a page are not linked to each other",
         off: |o| o.chain = false,
+    },
+    Switch {
+        name: "no-direct",
+        what: "linked blocks reach each other through a word of data",
+        off: |o| o.direct = false,
     },
     Switch {
         name: "no-flags",

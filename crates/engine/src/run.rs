@@ -94,8 +94,9 @@ impl Engine {
         (writer.host_fp, writer.host_vectors) = (options.fp, options.simd);
         writer.loops = loops;
         writer.drop_flags = options.flags;
+        writer.alone = options.alone;
         Ok(Self {
-            cache: Cache::new(arena),
+            cache: Cache::new(arena, options.direct),
             writer,
             jumps: Jumps::new(),
             options,
@@ -171,6 +172,7 @@ impl Engine {
         (s.cache_used, s.cache_size) = (used as u64, size as u64);
         (s.invalidated, s.evicted) = (counts.invalidated, counts.evicted);
         (s.evictions, s.live) = (counts.evictions, counts.live);
+        s.direct_links = counts.direct;
         (s.decoded, s.decode_ns) = (cpu.counters.decoded, cpu.counters.decode_ns);
     }
 
@@ -338,6 +340,10 @@ impl Engine {
                     s.guest_instructions += u64::from(b.instructions);
                     s.guest_bytes += u64::from(b.bytes);
                     s.host_bytes += b.code.len() as u64;
+                    if self.options.alone {
+                        let own = &insns[..b.instructions as usize];
+                        s.plain_locks += own.iter().filter(|i| i.lock).count() as u64;
+                    }
                     id = self.cache.insert(key, &b, rest, &mut cpu.native.jumps);
                     if verify || self.shows.any() {
                         // Sabotage is not for show.

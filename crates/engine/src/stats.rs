@@ -10,6 +10,8 @@ pub struct EngineStats {
     pub guest_instructions: u64,
     pub guest_bytes: u64,
     pub host_bytes: u64,
+    /// Instructions with LOCK among them, translated as if they had none.
+    pub plain_locks: u64,
     /// Nanoseconds spent translating.
     pub translation_ns: u64,
     /// Regions compiled and put in, with the guest instructions and host bytes in them; hot loops that made none; regions that did not pay.
@@ -54,6 +56,8 @@ pub struct EngineStats {
     pub evictions: u64,
     /// Translations that are.
     pub live: u64,
+    /// Links that were made jumps to their target.
+    pub direct_links: u64,
     /// Bytes of the code cache in use, and its size.
     pub cache_used: u64,
     pub cache_size: u64,

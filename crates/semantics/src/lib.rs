@@ -8,6 +8,7 @@
 //! Invariant: this crate knows no engine. It compiles against any type that implements [`Emit`], and nothing else says what an
 //! instruction does, but for the helpers that the table names.
 
+pub mod alone;
 pub mod arith;
 pub mod bit;
 pub mod control;

@@ -35,6 +35,8 @@ pub struct Options {
     pub pages: bool,
     /// Status flags that nobody can see are not worked out.
     pub flags: bool,
+    /// One processor runs: LOCK is a load and a store.
+    pub alone: bool,
     /// Instructions after which a region leaves at a back edge; 0 is never.
     pub limit: u32,
     /// Cranelift checks what it is given.
@@ -49,6 +51,7 @@ impl Default for Options {
             limits: Limits::default(),
             pages: true,
             flags: true,
+            alone: true,
             limit: 0,
             verifier: cfg!(debug_assertions),
             text: false,
@@ -171,6 +174,7 @@ impl Compiler {
             limit: self.options.limit,
             pages: self.options.pages,
             flags: self.options.flags,
+            alone: self.options.alone,
         }
     }
 
@@ -213,6 +217,7 @@ impl Compiler {
                         insns: vec![*i],
                         taken: None,
                         next: None,
+                        targets: Vec::new(),
                         incoming: 1,
                     }],
                 };

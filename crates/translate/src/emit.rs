@@ -7,6 +7,7 @@ use cpu::native::{Stubs, offset};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{AtomicRmwOp, InstBuilder, MemFlagsData, Value, types};
 use decode::{Flow, Insn};
+use semantics::alone;
 use semantics::emit::{
     Align, Cc, CcOp, Emit, Flags, OpSize, Rmw, Transfer, Use, W8, W16, W32, W64, Width,
 };
@@ -450,10 +451,13 @@ impl Emit for ClifEmitter<'_> {
     fn rmw<W: Width>(
         &mut self,
         op: Rmw,
-        _: Seg,
+        seg: Seg,
         addr: Typed<W64>,
         v: Typed<W>,
     ) -> Result<Typed<W>, Ended> {
+        if self.switches.alone {
+            return alone::rmw(self, op, seg, addr, v);
+        }
         let host = self.atomic::<W>(addr);
         let op = match op {
             Rmw::Add => AtomicRmwOp::Add,
@@ -473,11 +477,14 @@ impl Emit for ClifEmitter<'_> {
     }
     fn cas<W: Width>(
         &mut self,
-        _: Seg,
+        seg: Seg,
         addr: Typed<W64>,
         expected: Typed<W>,
         new: Typed<W>,
     ) -> Result<Typed<W>, Ended> {
+        if self.switches.alone {
+            return alone::cas(self, seg, addr, expected, new);
+        }
         let host = self.atomic::<W>(addr);
         let flags = MemFlagsData::trusted();
         Ok(t(self.b.ins().atomic_cas(flags, host, expected.0, new.0)))

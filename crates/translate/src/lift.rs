@@ -8,6 +8,7 @@ use crate::emit::Deferred;
 use crate::plan::{Block, Plan};
 use crate::softmmu::Pages;
 use cpu::native::offset;
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     self, AbiParam, AliasRegion, AliasRegionData, ExtFuncData, ExternalName, FuncRef, Function,
     InstBuilder, MemFlagsData, Signature, Type, UserExternalName, Value, types,
@@ -55,6 +56,8 @@ pub struct Switches {
     pub pages: bool,
     /// Status flags that nobody can see are not worked out.
     pub flags: bool,
+    /// One processor runs: LOCK is a load and a store.
+    pub alone: bool,
 }
 
 /// A region being written down: the state of the path under construction.
@@ -206,7 +209,7 @@ impl<'f> ClifEmitter<'f> {
         let mut open = vec![false; plan.blocks.len()];
         open[0] = true;
         for (n, b) in plan.blocks.iter().enumerate() {
-            for to in [b.taken, b.next].into_iter().flatten().filter(|&t| t <= n) {
+            for to in b.followers().filter(|&t| t <= n) {
                 open[to] = true;
             }
         }
@@ -308,7 +311,7 @@ impl<'f> ClifEmitter<'f> {
         if self.switches.limit > 0 {
             let n = self.b.use_var(self.count);
             let enough = self.b.ins().icmp_imm_u(
-                ir::condcodes::IntCC::UnsignedGreaterThanOrEqual,
+                IntCC::UnsignedGreaterThanOrEqual,
                 n,
                 i64::from(self.switches.limit),
             );
@@ -343,8 +346,56 @@ impl<'f> ClifEmitter<'f> {
 
     /// A jump to the address in `target` ends it.
     pub(crate) fn end_through(&mut self, target: Value) {
-        let exit = self.exit_with(Leave::Through, self.done + 1, Some(target));
-        self.b.ins().jump(exit, &[]);
+        let plan = self.plan;
+        let block = &plan.blocks[self.current];
+        if block.targets.is_empty() {
+            let exit = self.exit_with(Leave::Through, self.done + 1, Some(target));
+            self.b.ins().jump(exit, &[]);
+            return;
+        }
+        self.bring_up_to_date(1);
+        let base = self.field(types::I64, offset::PAGE_BASE);
+        let distance = self.b.ins().isub(target, base);
+        let mut targets: Vec<(u32, usize)> = block
+            .targets
+            .iter()
+            .map(|&t| (plan.blocks[t].start, t))
+            .collect();
+        targets.sort_unstable();
+        self.search(&targets, distance, target);
+        self.write_back_edges();
+    }
+
+    /// Goes on at whichever of `targets`, in order of their offsets, lies at `distance`; else leaves to the address in `address`. Branches
+    /// that the host foretells by what happened before, as it does no jump through a table.
+    fn search(&mut self, targets: &[(u32, usize)], distance: Value, address: Value) {
+        if let [(at, n)] = *targets {
+            let same = self
+                .b
+                .ins()
+                .icmp_imm_u(IntCC::Equal, distance, i64::from(at));
+            let to = self.edge(Some(n), at.into(), self.at);
+            let exit = self.exit_with(Leave::Through, 0, Some(address));
+            self.b.ins().brif(same, to, &[], exit, &[]);
+            return;
+        }
+        let (low, high) = targets.split_at(targets.len() / 2);
+        let below =
+            self.b
+                .ins()
+                .icmp_imm_u(IntCC::UnsignedLessThan, distance, i64::from(high[0].0));
+        for (half, block) in [low, high].into_iter().zip(self.two_ways(below)) {
+            self.b.switch_to_block(block);
+            self.b.seal_block(block);
+            self.search(half, distance, address);
+        }
+    }
+
+    /// Branches to one of two new blocks.
+    fn two_ways(&mut self, c: Value) -> [ir::Block; 2] {
+        let ways = [self.b.create_block(), self.b.create_block()];
+        self.b.ins().brif(c, ways[0], &[], ways[1], &[]);
+        ways
     }
 
     /// An exit from here with the state as it is.

@@ -2,7 +2,8 @@
 //!
 //! From its head a region reaches what follows over fall-throughs and relative branches that stay in the page, as far as the head can be
 //! reached again: a loop, with the loops inside it and around it. Everything else is an exit. A branch goes on inside the region only if
-//! somebody went there before, as T1 can tell.
+//! somebody went there before, as T1 can tell. An indirect jump, the heart of an interpreter, may lead to whatever of the page was gone to
+//! and cannot be reached otherwise.
 
 use arch::{Mode, PAGE_SIZE};
 use decode::{Flow, Insn, Mnemonic, Operand};
@@ -13,6 +14,8 @@ use hashbrown::{HashMap, HashSet};
 pub struct Limits {
     pub instructions: usize,
     pub blocks: usize,
+    /// Targets of an indirect jump.
+    pub targets: usize,
     /// Code that does not lead back to its head makes a region too: for tests.
     pub straight: bool,
 }
@@ -22,6 +25,7 @@ impl Default for Limits {
         Self {
             instructions: 250,
             blocks: 60,
+            targets: 32,
             straight: false,
         }
     }
@@ -36,11 +40,19 @@ pub struct Block {
     /// The blocks that may follow, by number: over the branch's target, over the fall-through.
     pub taken: Option<usize>,
     pub next: Option<usize>,
+    /// Those that may follow over an indirect jump.
+    pub targets: Vec<usize>,
     /// Edges that lead here, the region's entry among them.
     pub incoming: usize,
 }
 
 impl Block {
+    /// The blocks that may follow.
+    pub fn followers(&self) -> impl Iterator<Item = usize> + '_ {
+        let near = self.taken.into_iter().chain(self.next);
+        near.chain(self.targets.iter().copied())
+    }
+
     /// The offset behind the last instruction.
     pub fn end(&self) -> u32 {
         self.start + self.insns.iter().map(|i| u32::from(i.len)).sum::<u32>()
@@ -137,6 +149,26 @@ struct Node {
     /// Offsets that may follow inside the region.
     taken: Option<u32>,
     next: Option<u32>,
+    /// An indirect jump.
+    through: bool,
+}
+
+/// The instructions that may belong to a region, by their offset.
+struct Graph {
+    nodes: HashMap<u32, Node>,
+    /// Where indirect jumps may lead.
+    targets: Vec<u32>,
+}
+
+impl Graph {
+    /// The offsets that may follow an instruction.
+    fn followers<'a>(&'a self, n: &'a Node) -> impl Iterator<Item = u32> + 'a {
+        let targets = if n.through { &self.targets[..] } else { &[] };
+        n.taken
+            .into_iter()
+            .chain(n.next)
+            .chain(targets.iter().copied())
+    }
 }
 
 /// The plan of the region at `head` of a page with the content `page`; `None` if there is no loop. `visited` tells whether control went to
@@ -149,53 +181,76 @@ pub fn plan(
     visited: impl Fn(u32) -> bool,
     mut lifts: impl FnMut(&Insn) -> bool,
 ) -> Option<Plan> {
-    let mut nodes: HashMap<u32, Node> = HashMap::new();
-    let mut work = vec![head];
-    while let Some(mut at) = work.pop() {
-        loop {
-            if nodes.contains_key(&at) || nodes.len() >= limits.instructions {
-                break;
-            }
-            let Ok(insn) = decode::decode(page.get(at as usize..)?, mode) else {
-                break;
-            };
-            let end = at + u32::from(insn.len);
-            if end as usize > page.len() || !lifts(&insn) {
-                break;
-            }
-            let flow = decode::flow(insn.code);
-            let jumps = insn.code.mnemonic() == Mnemonic::Jmp;
-            let taken = match flow {
-                Flow::Next => None,
-                _ if is_narrow(&insn) => None,
-                Flow::Away if !jumps => None,
-                _ => target(&insn, at).filter(|&t| t == head || jumps || visited(t)),
-            };
-            let next = (flow != Flow::Away && (end as usize) < page.len()).then_some(end);
-            nodes.insert(at, Node { insn, taken, next });
-            work.extend(taken);
-            match next {
-                Some(n) => at = n,
-                None => break,
+    let mut graph = Graph {
+        nodes: HashMap::new(),
+        targets: Vec::new(),
+    };
+    let mut explore = |nodes: &mut HashMap<u32, Node>, from: u32| {
+        let mut work = vec![from];
+        while let Some(mut at) = work.pop() {
+            loop {
+                if nodes.contains_key(&at) || nodes.len() >= limits.instructions {
+                    break;
+                }
+                let rest = page.get(at as usize..).unwrap_or_default();
+                let Ok(insn) = decode::decode(rest, mode) else {
+                    break;
+                };
+                let end = at + u32::from(insn.len);
+                if end as usize > page.len() || !lifts(&insn) {
+                    break;
+                }
+                let flow = decode::flow(insn.code);
+                let jumps = insn.code.mnemonic() == Mnemonic::Jmp;
+                let taken = match flow {
+                    Flow::Next => None,
+                    _ if is_narrow(&insn) => None,
+                    Flow::Away if !jumps => None,
+                    _ => target(&insn, at).filter(|&t| t == head || jumps || visited(t)),
+                };
+                let next = (flow != Flow::Away && (end as usize) < page.len()).then_some(end);
+                let through = jumps && !matches!(insn.ops[0], Operand::Rel(_));
+                let node = Node {
+                    insn,
+                    taken,
+                    next,
+                    through,
+                };
+                nodes.insert(at, node);
+                work.extend(taken);
+                match next {
+                    Some(n) => at = n,
+                    None => break,
+                }
             }
         }
+    };
+    explore(&mut graph.nodes, head);
+    if graph.nodes.values().any(|n| n.through) {
+        let unreached = (0..page.len() as u32)
+            .filter(|&at| visited(at) && !graph.nodes.contains_key(&at))
+            .take(limits.targets);
+        graph.targets = unreached.collect();
+        for &at in &graph.targets {
+            explore(&mut graph.nodes, at);
+        }
     }
-    let kept = leading_back(&nodes, head, limits.straight);
+    let kept = leading_back(&graph, head, limits.straight);
     if !kept.contains(&head) {
         return None;
     }
-    let plan = blocks(&nodes, &kept, mode, head);
+    let plan = blocks(&graph, &kept, mode, head);
     (plan.blocks.len() <= limits.blocks).then_some(plan)
 }
 
 /// The offsets from which `head` can be reached over at least one edge; with `all`, every one.
-fn leading_back(nodes: &HashMap<u32, Node>, head: u32, all: bool) -> HashSet<u32> {
+fn leading_back(graph: &Graph, head: u32, all: bool) -> HashSet<u32> {
     if all {
-        return nodes.keys().copied().collect();
+        return graph.nodes.keys().copied().collect();
     }
     let mut before: HashMap<u32, Vec<u32>> = HashMap::new();
-    for (&at, n) in nodes {
-        for to in n.taken.into_iter().chain(n.next) {
+    for (&at, n) in &graph.nodes {
+        for to in graph.followers(n) {
             before.entry(to).or_default().push(at);
         }
     }
@@ -211,8 +266,15 @@ fn leading_back(nodes: &HashMap<u32, Node>, head: u32, all: bool) -> HashSet<u32
 }
 
 /// Cuts the kept instructions into blocks, in reverse postorder from the head.
-fn blocks(nodes: &HashMap<u32, Node>, kept: &HashSet<u32>, mode: Mode, head: u32) -> Plan {
+fn blocks(graph: &Graph, kept: &HashSet<u32>, mode: Mode, head: u32) -> Plan {
+    let nodes = &graph.nodes;
     let inside = |to: Option<u32>| to.filter(|t| kept.contains(t));
+    let targets: Vec<u32> = graph
+        .targets
+        .iter()
+        .copied()
+        .filter(|t| kept.contains(t))
+        .collect();
     let mut leaders: HashSet<u32> = std::iter::once(head).collect();
     for at in kept {
         let n = &nodes[at];
@@ -220,9 +282,12 @@ fn blocks(nodes: &HashMap<u32, Node>, kept: &HashSet<u32>, mode: Mode, head: u32
         if decode::flow(n.insn.code) != Flow::Next {
             leaders.extend(inside(n.next));
         }
+        if n.through {
+            leaders.extend(&targets);
+        }
     }
     // A block is found at its leader; its end tells what follows.
-    let mut found: HashMap<u32, (Vec<Insn>, Option<u32>, Option<u32>)> = HashMap::new();
+    let mut found: HashMap<u32, (Vec<Insn>, Option<u32>, Option<u32>, bool)> = HashMap::new();
     let (mut order, mut work) = (Vec::new(), vec![(head, false)]);
     while let Some((start, done)) = work.pop() {
         if done {
@@ -233,17 +298,20 @@ fn blocks(nodes: &HashMap<u32, Node>, kept: &HashSet<u32>, mode: Mode, head: u32
             continue;
         }
         let (mut insns, mut at) = (Vec::new(), start);
-        let (taken, next) = loop {
+        let (taken, next, through) = loop {
             let n = &nodes[&at];
             insns.push(n.insn);
             let (taken, next) = (inside(n.taken), inside(n.next));
             match next {
                 Some(to) if taken.is_none() && !leaders.contains(&to) => at = to,
-                _ => break (taken, next),
+                _ => break (taken, next, n.through),
             }
         };
-        found.insert(start, (insns, taken, next));
+        found.insert(start, (insns, taken, next, through));
         work.push((start, true));
+        if through {
+            work.extend(targets.iter().map(|&t| (t, false)));
+        }
         // The last one pushed comes out first: the fall-through stands next in reverse postorder if the branch is followed first.
         work.extend(next.map(|n| (n, false)));
         work.extend(taken.map(|t| (t, false)));
@@ -253,19 +321,23 @@ fn blocks(nodes: &HashMap<u32, Node>, kept: &HashSet<u32>, mode: Mode, head: u32
     let mut blocks: Vec<Block> = order
         .iter()
         .filter_map(|s| {
-            let (insns, taken, next) = found.remove(s)?;
+            let (insns, taken, next, through) = found.remove(s)?;
+            let number = |at: u32| number.get(&at).copied();
+            let targets = if through { &targets[..] } else { &[] };
             Some(Block {
                 start: *s,
                 insns,
-                taken: taken.and_then(|t| number.get(&t).copied()),
-                next: next.and_then(|n| number.get(&n).copied()),
+                taken: taken.and_then(number),
+                next: next.and_then(number),
+                targets: targets.iter().copied().filter_map(number).collect(),
                 incoming: 0,
             })
         })
         .collect();
     blocks[0].incoming = 1;
     for n in 0..blocks.len() {
-        for to in [blocks[n].taken, blocks[n].next].into_iter().flatten() {
+        let followers: Vec<usize> = blocks[n].followers().collect();
+        for to in followers {
             blocks[to].incoming += 1;
         }
     }
@@ -303,6 +375,23 @@ mod tests {
     #[test]
     fn straight_code_is_no_region() {
         assert!(plan_of(&[0x01, 0xc8, 0xc3], 0, |_| true).is_none());
+    }
+
+    #[test]
+    fn an_indirect_jump_leads_to_what_was_gone_to() {
+        // top: jmp rax; a: inc ecx; jmp top; b: dec ecx; jmp top; never: int3
+        let code = [
+            0xff, 0xe0, 0xff, 0xc1, 0xeb, 0xfa, 0xff, 0xc9, 0xeb, 0xf6, 0xcc,
+        ];
+        let p = plan_of(&code, 0, |at| [0, 2, 6].contains(&at)).unwrap();
+        assert_eq!((p.blocks.len(), p.instructions()), (3, 5));
+        let starts: HashSet<u32> = p.blocks[0]
+            .targets
+            .iter()
+            .map(|&t| p.blocks[t].start)
+            .collect();
+        assert_eq!(starts, [2, 6].into());
+        assert!(plan_of(&code, 0, |at| at == 0).is_none());
     }
 
     #[test]
