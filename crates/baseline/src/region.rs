@@ -5,7 +5,7 @@
 
 use crate::block::{Baseline, Block, Cell, Near};
 use crate::cold::{Cold, ColdKind, Target};
-use crate::host::HostAssembler;
+use crate::host::{HostAssembler, Label};
 use crate::loops::Moves;
 use arch::Mode;
 use cpu::native::{exit, offset, site};
@@ -41,7 +41,7 @@ impl<A: HostAssembler> Baseline<A> {
     /// if any way does.
     pub fn wrap(&mut self, r: &Region<'_>) -> (Block<'_>, Option<u32>) {
         self.begin(r.mode, r.start);
-        let mut labels: Vec<(Way, crate::host::Label)> = Vec::new();
+        let mut labels: Vec<(Way, Label)> = Vec::new();
         let mut fields = Vec::with_capacity(r.jumps.len());
         for &(at, number) in r.jumps {
             let Some(&way) = r.ways.get(number as usize) else {
@@ -59,13 +59,14 @@ impl<A: HostAssembler> Baseline<A> {
         }
         self.v.asm.adopt(r.code, &fields);
         let hot = self.v.asm.position() as u32;
-        let mut head = None;
+        let mut head: Option<(u32, Label)> = None;
         for (way, l) in labels {
             self.v.asm.bind(l);
             match way {
-                Way::To { distance, .. } if distance == i64::from(r.head) => {
-                    head = Some(self.head_cell(distance));
-                }
+                Way::To { distance, .. } if distance == i64::from(r.head) => match head {
+                    Some((_, first)) => self.v.asm.jump(first),
+                    None => head = Some((self.head_cell(distance), l)),
+                },
                 Way::To { distance, from } => {
                     self.at = from;
                     let near = Near {
@@ -102,7 +103,7 @@ impl<A: HostAssembler> Baseline<A> {
             bytes: r.bytes,
             instructions: r.instructions,
         };
-        (block, head)
+        (block, head.map(|(cell, _)| cell))
     }
 
     /// Through a cell that leads to T1's block at the head, and to the evaluator until it does.

@@ -38,6 +38,8 @@ pub struct Options {
     pub regions: bool,
     /// In regions, memory operands remember the page that they touched last.
     pub pages: bool,
+    /// In regions, what flags are where paths meet is found out.
+    pub joints: bool,
     /// Samples, one a millisecond, that must meet a loop before it is compiled; 0 compiles each when T1 translates its head.
     pub tier_threshold: u32,
     /// Code without a loop makes regions too: for tests.
@@ -82,6 +84,7 @@ impl Default for Options {
             x87: true,
             regions: true,
             pages: true,
+            joints: true,
             tier_threshold: 8,
             straight: false,
             jit_threads: 1,
@@ -137,6 +140,11 @@ pub const SWITCHES: &[Switch] = &[
         name: "no-fp",
         what: "SSE floating point is computed in integers, not on the host's unit",
         off: |o| o.fp = false,
+    },
+    Switch {
+        name: "no-joints",
+        what: "in regions, the status flags are variables where paths meet",
+        off: |o| o.joints = false,
     },
     Switch {
         name: "no-jump-cache",

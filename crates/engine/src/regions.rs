@@ -141,6 +141,7 @@ fn how(o: &Options) -> translate::Options {
         pages: o.pages,
         flags: o.flags,
         alone: o.alone,
+        joints: o.joints,
         limit: if bounded { BOUND } else { 0 },
         text: o.dump.as_ref().is_some_and(|d| d.clif),
         ..translate::Options::default()

@@ -37,6 +37,8 @@ pub struct Options {
     pub flags: bool,
     /// One processor runs: LOCK is a load and a store.
     pub alone: bool,
+    /// What flags are where paths meet is found out.
+    pub joints: bool,
     /// Instructions after which a region leaves at a back edge; 0 is never.
     pub limit: u32,
     /// Cranelift checks what it is given.
@@ -52,6 +54,7 @@ impl Default for Options {
             pages: true,
             flags: true,
             alone: true,
+            joints: true,
             limit: 0,
             verifier: cfg!(debug_assertions),
             text: false,
@@ -175,6 +178,7 @@ impl Compiler {
             pages: self.options.pages,
             flags: self.options.flags,
             alone: self.options.alone,
+            joints: self.options.joints,
         }
     }
 

@@ -53,7 +53,7 @@ impl ClifEmitter<'_> {
         }
     }
 
-    fn rule(&mut self, cc: Cc) -> Value {
+    pub(crate) fn rule(&mut self, cc: Cc) -> Value {
         let word = i64::from(cc.op as u8) | i64::from(cc.size as u8) << 8;
         self.b.ins().iconst(types::I32, word)
     }
@@ -250,6 +250,12 @@ impl Emit for ClifEmitter<'_> {
     }
     fn cast<F: Width, T: Width>(&mut self, v: Typed<F>) -> Typed<T> {
         t(self.resize(v.0, F::BITS, kind::<T>()))
+    }
+    fn loose<F: Width, T: Width>(&mut self, v: Typed<F>) -> Typed<T> {
+        match self.whole(v.0) {
+            Some(whole) if T::BITS == 64 => t(whole),
+            _ => self.cast(v),
+        }
     }
     fn sext<F: Width, T: Width>(&mut self, v: Typed<F>) -> Typed<T> {
         if F::BITS < T::BITS {
@@ -567,12 +573,12 @@ impl Emit for ClifEmitter<'_> {
         self.b.ins().brif(c, inside, &[], join, &[]);
         self.b.seal_block(inside);
         self.b.switch_to_block(inside);
-        self.pages.forget();
+        self.forget_path();
         if then(self).is_ok() {
             self.define_flags();
             self.b.ins().jump(join, &[]);
         }
-        self.pages.forget();
+        self.forget_path();
         self.b.seal_block(join);
         self.b.switch_to_block(join);
         self.deferred = Deferred::Variable;

@@ -3,6 +3,7 @@
 use crate::lift::ClifEmitter;
 use cranelift_codegen::ir::condcodes::{CondCode, IntCC};
 use cranelift_codegen::ir::{InstBuilder, Type, Value, types};
+use hashbrown::HashMap;
 use semantics::emit::Width;
 
 /// The CLIF type of a width.
@@ -12,6 +13,25 @@ pub(crate) fn kind<W: Width>() -> Type {
         16 => types::I16,
         32 => types::I32,
         _ => types::I64,
+    }
+}
+
+/// Which values are parts of each other.
+#[derive(Default)]
+pub(crate) struct Widths {
+    /// What an I64 was zero-extended from.
+    origins: HashMap<Value, Value>,
+    /// The I64 that a value is the low part of.
+    wholes: HashMap<Value, Value>,
+    /// What a value was extended to and reduced to on this path.
+    extended: HashMap<Value, Value>,
+    reduced: HashMap<(Value, Type), Value>,
+}
+
+impl Widths {
+    pub(crate) fn forget(&mut self) {
+        self.extended.clear();
+        self.reduced.clear();
     }
 }
 
@@ -95,10 +115,44 @@ impl ClifEmitter<'_> {
                     self.constants.insert(wide, c);
                     wide
                 }
+                None if to == types::I64 => self.extend(v),
                 None => self.b.ins().uextend(to, v),
             },
-            std::cmp::Ordering::Greater => self.b.ins().ireduce(to, v),
+            std::cmp::Ordering::Greater => self.reduce(v, to),
         }
+    }
+
+    fn extend(&mut self, v: Value) -> Value {
+        if let Some(&wide) = self.widths.extended.get(&v) {
+            return wide;
+        }
+        let wide = self.b.ins().uextend(types::I64, v);
+        self.widths.extended.insert(v, wide);
+        self.widths.origins.insert(wide, v);
+        wide
+    }
+
+    fn reduce(&mut self, v: Value, to: Type) -> Value {
+        let origin = self.widths.origins.get(&v).copied();
+        if let Some(o) = origin
+            && self.b.func.dfg.value_type(o) == to
+        {
+            return o;
+        }
+        if let Some(&narrow) = self.widths.reduced.get(&(v, to)) {
+            return narrow;
+        }
+        let narrow = self.b.ins().ireduce(to, v);
+        self.widths.reduced.insert((v, to), narrow);
+        if self.b.func.dfg.value_type(v) == types::I64 {
+            self.widths.wholes.insert(narrow, v);
+        }
+        narrow
+    }
+
+    /// An I64 whose low part `v` is.
+    pub(crate) fn whole(&mut self, v: Value) -> Option<Value> {
+        self.widths.wholes.get(&v).copied()
     }
 
     /// The upper half of the division's dividend must be what a quotient of one width leaves there: else T1 divides.

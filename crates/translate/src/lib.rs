@@ -15,6 +15,7 @@
 pub mod compile;
 pub mod emit;
 mod integer;
+mod joint;
 pub mod lift;
 pub mod plan;
 mod softmmu;

@@ -1,10 +1,12 @@
 //! A region under construction: its blocks, the edges between them, and the ways out.
 //!
 //! Guest registers, the deferred flags and the count of retired instructions are Cranelift variables. A guest block that has one
-//! predecessor goes on with what is statically known there; where edges meet, the flags' rule is a variable like its inputs. Exits are
-//! written last, when it is known which registers the region may change.
+//! predecessor goes on with what is statically known there; where edges meet, the flags are what [`crate::joint`] knows, or their rule is a
+//! variable like its inputs. Exits are written last, when it is known which registers the region may change.
 
 use crate::emit::Deferred;
+use crate::integer::Widths;
+use crate::joint::{Assumed, Meeting};
 use crate::plan::{Block, Plan};
 use crate::softmmu::Pages;
 use cpu::native::offset;
@@ -58,6 +60,8 @@ pub struct Switches {
     pub flags: bool,
     /// One processor runs: LOCK is a load and a store.
     pub alone: bool,
+    /// What flags are where paths meet is found out.
+    pub joints: bool,
 }
 
 /// A region being written down: the state of the path under construction.
@@ -77,6 +81,12 @@ pub struct ClifEmitter<'f> {
     written: u32,
     flags_used: bool,
     pub(crate) deferred: Deferred,
+    /// What edges bring to each block, and what that is assumed to be.
+    pub(crate) seen: Vec<Meeting>,
+    pub(crate) assumed: &'f Assumed,
+    /// The values that registers were last seen with on this path.
+    latest: [Option<Value>; 16],
+    pub(crate) widths: Widths,
     /// Constants and sums with constants that are known as such.
     pub(crate) constants: HashMap<Value, u64>,
     pub(crate) sums: HashMap<Value, (Value, i64)>,
@@ -131,6 +141,7 @@ impl<'f> ClifEmitter<'f> {
         context: &'f mut FunctionBuilderContext,
         plan: &'f Plan,
         switches: Switches,
+        assumed: &'f Assumed,
     ) -> Self {
         function.signature = signature(CallConv::Tail, 1);
         let mut b = FunctionBuilder::new(function, context);
@@ -173,6 +184,10 @@ impl<'f> ClifEmitter<'f> {
             written: 0,
             flags_used: false,
             deferred: Deferred::Variable,
+            seen: vec![Meeting::default(); plan.blocks.len()],
+            assumed,
+            latest: [None; 16],
+            widths: Widths::default(),
             constants: HashMap::new(),
             sums: HashMap::new(),
             conditions: HashMap::new(),
@@ -198,8 +213,8 @@ impl<'f> ClifEmitter<'f> {
         }
     }
 
-    /// Writes the region down; answers its exits, or `None` if an instruction cannot be lifted.
-    fn region(mut self, config: TargetFrontendConfig) -> Option<Vec<Exit>> {
+    /// Writes the region down; answers its exits and what edges brought to each block, or `None` if an instruction cannot be lifted.
+    fn region(mut self, config: TargetFrontendConfig) -> Option<(Vec<Exit>, Vec<Meeting>)> {
         let load = self.b.create_block();
         self.b.ins().jump(load, &[]);
         self.b.seal_block(load);
@@ -220,8 +235,11 @@ impl<'f> ClifEmitter<'f> {
             }
             self.b.switch_to_block(start);
             self.current = n;
-            self.deferred = self.known[n].take().unwrap_or(Deferred::Variable);
-            self.pages.forget();
+            self.forget_path();
+            self.deferred = match self.known[n].take() {
+                Some(d) => d,
+                None => self.assume(n),
+            };
             self.block(block, &mut dead);
             if self.unsupported {
                 return None;
@@ -230,11 +248,16 @@ impl<'f> ClifEmitter<'f> {
         self.write_exits();
         self.b.switch_to_block(load);
         self.write_entry();
-        let head = self.starts[0];
-        self.b.ins().jump(head, &[]);
         self.b.seal_all_blocks();
         self.b.finalize(config);
-        Some(self.exits)
+        Some((self.exits, self.seen))
+    }
+
+    /// Another path begins: what was known of values on the last one does not hold.
+    pub(crate) fn forget_path(&mut self) {
+        self.pages.forget();
+        self.widths.forget();
+        self.latest = [None; 16];
     }
 
     fn block(&mut self, block: &Block, dead: &mut Vec<bool>) {
@@ -281,6 +304,8 @@ impl<'f> ClifEmitter<'f> {
         };
         if self.plan.blocks[n].incoming == 1 {
             self.known[n] = Some(self.deferred);
+        } else {
+            self.meet(n);
         }
         if n > self.current {
             return self.starts[n];
@@ -514,16 +539,43 @@ impl<'f> ClifEmitter<'f> {
             self.b.def_var(tag, none);
             self.b.def_var(addend, zero);
         }
+        let head = self.starts[0];
+        let Some(fine) = self.guard() else {
+            self.b.ins().jump(head, &[]);
+            return;
+        };
+        // T1 does the first round, and comes back with such flags as a round leaves.
+        let other = self.b.create_block();
+        self.b.set_cold_block(other);
+        self.b.ins().brif(fine, head, &[], other, &[]);
+        self.b.switch_to_block(other);
+        let at = self.plan.head().into();
+        self.exits.push(Exit {
+            leave: Leave::To {
+                distance: at,
+                from: at,
+            },
+        });
+        let name = self.exit_name(self.exits.len() - 1, false);
+        self.b.ins().return_call(name, &[self.cpu]);
     }
 
     // The processor's state.
 
     pub(crate) fn gpr(&mut self, r: u8) -> Value {
         self.used |= 1 << (r & 15);
-        self.b.use_var(self.gpr[usize::from(r & 15)])
+        let v = self.b.use_var(self.gpr[usize::from(r & 15)]);
+        self.latest[usize::from(r & 15)] = Some(v);
+        v
+    }
+    /// The registers that are known to hold `v`, a bit each.
+    pub(crate) fn holders(&self, v: Value) -> u16 {
+        let holds = |r: &u16| self.latest[usize::from(*r)] == Some(v);
+        (0..16).filter(holds).map(|r| 1 << r).sum()
     }
     pub(crate) fn set_gpr(&mut self, r: u8, v: Value) {
         self.written |= 1 << (r & 15);
+        self.latest[usize::from(r & 15)] = Some(v);
         self.b.def_var(self.gpr[usize::from(r & 15)], v);
     }
     pub(crate) fn vector(&mut self, r: u8) -> Value {
@@ -594,5 +646,21 @@ pub(crate) fn lift(
     switches: Switches,
     config: TargetFrontendConfig,
 ) -> Option<Vec<Exit>> {
-    ClifEmitter::new(function, context, plan, switches).region(config)
+    let name = function.name.clone();
+    let mut assumed = Assumed::nothing(plan);
+    let mut learned = !switches.joints;
+    loop {
+        let writer = ClifEmitter::new(function, context, plan, switches, &assumed);
+        let (exits, seen) = writer.region(config)?;
+        let again = match learned {
+            false => assumed.learn(&seen),
+            true => assumed.correct(&seen),
+        };
+        if !again {
+            return Some(exits);
+        }
+        learned = true;
+        function.clear();
+        function.name = name.clone();
+    }
 }
