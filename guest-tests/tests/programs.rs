@@ -20,6 +20,9 @@ enum Way {
     /// The translator with every optimisation switched off.
     #[cfg(target_arch = "x86_64")]
     Plain,
+    /// Every loop is compiled as a region as soon as it is translated.
+    #[cfg(target_arch = "x86_64")]
+    Regions,
     /// The translator, compared with the evaluator block by block.
     #[cfg(target_arch = "x86_64")]
     Verify,
@@ -38,13 +41,17 @@ impl Way {
             config.jit.verify = true;
         }
         #[cfg(target_arch = "x86_64")]
-        if let Self::Jit = self {
+        if let Self::Jit | Self::Regions = self {
             assert!(config.jit.switch_off("no-warm-up"));
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Self::Regions = self {
+            (config.jit.tier_threshold, config.jit.jit_threads) = (0, 0);
         }
         config.engine = match self {
             Self::Eval => EngineKind::Eval,
             #[cfg(target_arch = "x86_64")]
-            Self::Jit | Self::Plain | Self::Verify => EngineKind::Jit,
+            Self::Jit | Self::Plain | Self::Regions | Self::Verify => EngineKind::Jit,
         };
     }
 }
@@ -118,6 +125,17 @@ macro_rules! programs {
                 #[test]
                 fn $name() {
                     $check(stringify!($name), Way::Plain);
+                }
+            )*)*
+        }
+
+        #[cfg(target_arch = "x86_64")]
+        mod regions {
+            use super::*;
+            $($(
+                #[test]
+                fn $name() {
+                    $check(stringify!($name), Way::Regions);
                 }
             )*)*
         }

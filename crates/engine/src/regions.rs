@@ -45,6 +45,8 @@ struct Request {
     visited: Box<[u64; 64]>,
     /// What the CPU model shows.
     features: arch::cpuid::FeatureSet,
+    /// Whether it pays does not matter.
+    forced: bool,
 }
 
 /// What came of it.
@@ -159,6 +161,7 @@ fn compile(compiler: &mut Compiler, r: Request) -> Answer {
         visited,
         shown,
     );
+    let plan = plan.filter(|p| r.forced || !p.is_for_t1());
     let compiled = plan.and_then(|p| match compiler.compile(p) {
         Ok(c) => c,
         Err(e) => {
@@ -281,6 +284,7 @@ impl Engine {
             page,
             visited,
             features: cpu.model.features,
+            forced: self.options.tier_threshold == 0,
         };
         let Some(r) = &mut self.regions else { return };
         match &mut r.place {

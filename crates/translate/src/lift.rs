@@ -1,6 +1,6 @@
 //! A region under construction: its blocks, the edges between them, and the ways out.
 //!
-//! Guest registers, the deferred flags and the count of retired instructions are Cranelift variables. A guest block that has one
+//! Guest registers and the deferred flags are Cranelift variables. A guest block that has one
 //! predecessor goes on with what is statically known there; where edges meet, the flags are what [`crate::joint`] knows, or their rule is a
 //! variable like its inputs. Exits are written last, when it is known which registers the region may change.
 
@@ -73,6 +73,7 @@ pub struct ClifEmitter<'f> {
     pub(crate) tlb: Value,
     gpr: [Variable; 16],
     xmm: [Variable; 16],
+    /// What the counter of retired instructions was when the region was entered.
     count: Variable,
     /// The rule of the deferred flags, and its inputs.
     cc: [Variable; 4],
@@ -290,10 +291,15 @@ impl<'f> ClifEmitter<'f> {
     pub(crate) fn bring_up_to_date(&mut self, more: u32) {
         self.define_flags();
         let done = std::mem::take(&mut self.done) + more;
-        if done > 0 {
-            let n = self.b.use_var(self.count);
-            let n = self.b.ins().iadd_imm_s(n, i64::from(done));
-            self.b.def_var(self.count, n);
+        self.retire(done);
+    }
+
+    /// `n` more instructions are retired.
+    fn retire(&mut self, n: u32) {
+        if n > 0 {
+            let all = self.b.ins().get_pinned_reg(types::I64);
+            let all = self.b.ins().iadd_imm_s(all, i64::from(n));
+            self.b.ins().set_pinned_reg(all);
         }
     }
 
@@ -332,9 +338,11 @@ impl<'f> ClifEmitter<'f> {
             .ins()
             .atomic_load(types::I32, MemFlagsData::trusted(), word);
         let mask = self.field(types::I32, offset::ATTENTION_MASK);
-        let mut asked = self.b.ins().band(word, mask);
+        let mut asked = self.b.ins().band(mask, word);
         if self.switches.limit > 0 {
-            let n = self.b.use_var(self.count);
+            let before = self.b.use_var(self.count);
+            let n = self.b.ins().get_pinned_reg(types::I64);
+            let n = self.b.ins().isub(n, before);
             let enough = self.b.ins().icmp_imm_u(
                 IntCC::UnsignedGreaterThanOrEqual,
                 n,
@@ -475,11 +483,7 @@ impl<'f> ClifEmitter<'f> {
             }
             self.deferred = p.flags;
             self.store_flags();
-            let n = self.b.use_var(self.count);
-            let n = self.b.ins().iadd_imm_s(n, i64::from(p.done));
-            let all = self.b.ins().get_pinned_reg(types::I64);
-            let all = self.b.ins().iadd(all, n);
-            self.b.ins().set_pinned_reg(all);
+            self.retire(p.done);
             let name = self.exit_name(p.number, p.target.is_some());
             let mut args = vec![self.cpu];
             args.extend(p.target);
@@ -533,7 +537,10 @@ impl<'f> ClifEmitter<'f> {
         let entries = self.b.ins().iadd_imm_s(entries, 1);
         self.set_field(offset::REGIONS, entries);
         let zero = self.b.ins().iconst(types::I64, 0);
-        self.b.def_var(self.count, zero);
+        if self.switches.limit > 0 {
+            let before = self.b.ins().get_pinned_reg(types::I64);
+            self.b.def_var(self.count, before);
+        }
         for (tag, addend) in self.pages.variables() {
             let none = self.b.ins().iconst(types::I64, memory::Entry::NONE as i64);
             self.b.def_var(tag, none);

@@ -79,6 +79,12 @@ impl Plan {
         (from, to)
     }
 
+    /// Whether T1 does as well: a block that leads to itself keeps its registers there too, and where it divides that is what it waits for.
+    pub fn is_for_t1(&self) -> bool {
+        let divides = |i: &Insn| matches!(i.code.mnemonic(), Mnemonic::Div | Mnemonic::Idiv);
+        self.blocks.len() == 1 && self.blocks[0].insns.iter().any(divides)
+    }
+
     /// The general registers, a bit each, that only small steps change.
     pub fn steady(&self) -> u16 {
         let insns = self.blocks.iter().flat_map(|b| &b.insns);
