@@ -34,6 +34,8 @@ const REMEMBERED: usize = 1 << 16;
 /// Guest instructions between two entries of regions under which the hot one does not pay, and how often that may be seen.
 const PAYS: u64 = 40;
 const STRIKES: u8 = 3;
+/// How many times more samples a loop wants that is a part of a region already.
+const INSIDE: u32 = 4;
 
 /// A region to be compiled.
 struct Request {
@@ -74,6 +76,19 @@ struct Loop {
     strikes: u8,
     /// It was asked for when the frame's code was of this generation.
     asked: Option<u32>,
+    /// It was put in as a part of a region when the frame's code was of this generation.
+    inside: Option<u32>,
+}
+
+impl Loop {
+    /// Samples before it is asked for. What another region holds is met here when that region has just been left for a sample: it is its
+    /// own region only if it goes on without that one.
+    fn threshold(self, least: u32, generation: u32) -> u32 {
+        match self.inside == Some(generation) {
+            true => least.saturating_mul(INSIDE),
+            false => least,
+        }
+    }
 }
 
 /// T2, if it is on.
@@ -225,7 +240,8 @@ impl Engine {
         r.samples += 1;
         if r.samples >= WINDOW || r.loops.len() > REMEMBERED {
             r.samples = 0;
-            r.loops.retain(|_, l| l.asked.is_some());
+            r.loops
+                .retain(|_, l| l.asked.is_some() || l.inside.is_some());
             if r.loops.len() > REMEMBERED {
                 r.loops.clear();
             }
@@ -253,7 +269,7 @@ impl Engine {
             return;
         }
         let generation = cpu.mmu.ram().generation(key.addr.frame());
-        if l.samples >= r.threshold && l.asked != Some(generation) {
+        if l.samples >= l.threshold(r.threshold, generation) && l.asked != Some(generation) {
             l.asked = Some(generation);
             self.ask(cpu, key);
         }
@@ -354,6 +370,13 @@ impl Engine {
         s.region_instructions += plan.instructions() as u64;
         s.region_bytes += len as u64;
         tracing::debug!(target: "regions", "region at {:#x}: {} instructions, {len} bytes", key.addr.0, plan.instructions());
+        if let Some(r) = &mut self.regions {
+            let generation = cpu.mmu.ram().generation(frame);
+            for b in plan.blocks.iter().skip(1) {
+                let addr = GuestPhys(key.addr.0 - key.addr.offset() as u64 + u64::from(b.start));
+                r.loops.entry(Key { addr, ..key }).or_default().inside = Some(generation);
+            }
+        }
         let entry = self.cache.entry(id);
         if self.options.verify {
             self.verify.note_region(entry, plan);
