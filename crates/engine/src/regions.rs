@@ -432,8 +432,12 @@ fn key_of(cpu: &mut Cpu) -> Option<Key> {
     if cpu.needs_care() || !crate::enter::translatable(cpu) {
         return None;
     }
+    // The guest has not come there yet: a fault is for later, and CR2 with it.
+    let cr2 = cpu.cr2;
     let linear = cpu.fetch_address().ok()?;
-    match cpu.fetch_target(linear).ok()? {
+    let target = cpu.fetch_target(linear);
+    cpu.cr2 = cr2;
+    match target.ok()? {
         Target::Ram(addr) => Some(Key {
             addr,
             mode: cpu.mode,
