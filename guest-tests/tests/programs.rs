@@ -174,6 +174,7 @@ programs! {
         gates64
         hello
         hpet_i8042
+        loops
         modes
         paging32
         paging64

@@ -313,10 +313,11 @@ impl<'f> ClifEmitter<'f> {
         } else {
             self.meet(n);
         }
-        if n > self.current {
+        if distance > from {
             return self.starts[n];
         }
-        // Back: somebody may ask for attention.
+        // Back: somebody may ask for attention. What is back is told by addresses, as T1 tells it: a way around that is partly T1's passes
+        // one of both kinds of edges that are.
         let check = self.b.create_block();
         self.back.push((check, n, distance));
         check
