@@ -161,13 +161,15 @@ impl Person {
     }
 
     fn until(&self, what: &str, mut seen: impl FnMut() -> bool) -> Result<(), String> {
-        while !seen() {
-            // What came last counts as well.
-            if !self.waits() && !seen() {
-                return Err(format!("no {what}"));
+        loop {
+            if seen() {
+                return Ok(());
+            }
+            if !self.waits() {
+                // What came last counts as well.
+                return seen().then_some(()).ok_or_else(|| format!("no {what}"));
             }
         }
-        Ok(())
     }
 
     /// Reads the serial line on to the end of `text`, from where it was read to.
