@@ -2,8 +2,8 @@
 //! room they take is wanted.
 //!
 //! Everything is dense: translations and links are records in slabs, chained by their numbers. A link's cell carries the number of its
-//! record beside the address that it leads to, and the jump through it is written over by a jump to that address. What a translation occupied is free for another once every vCPU has left generated code
-//! since it was dropped: see [`Cache::collect`].
+//! record beside the address that it leads to, and the jump through it is written over by a jump to that address. What a translation
+//! occupied is free for another once every vCPU has left generated code since it was dropped: see [`Cache::collect`].
 
 use crate::arena::{Arena, Space, Want};
 use crate::enter::HelperCall;

@@ -8,8 +8,8 @@
 //! - [`compile`]: Cranelift's settings, and the way to bytes.
 //!
 //! Guest registers are SSA values from the region's entry to its exits: an exit stores those that the region may have changed, with the
-//! deferred flags. Nothing in a region faults, helps or reaches a device: where an instruction
-//! would, the region is left before it, and T1 does it. So every exit is at the boundary of an instruction.
+//! deferred flags. Nothing in a region faults, helps or reaches a device: where an instruction would, the region is left before it, and T1
+//! does it. So every exit is at the boundary of an instruction.
 //!
 //! Invariant: this crate writes down and never executes; it owns no executable memory.
 

@@ -1,8 +1,8 @@
 //! A region under construction: its blocks, the edges between them, and the ways out.
 //!
-//! Guest registers and the deferred flags are Cranelift variables. A guest block that has one
-//! predecessor goes on with what is statically known there; where edges meet, the flags are what [`crate::joint`] knows, or their rule is a
-//! variable like its inputs. Exits are written last, when it is known which registers the region may change.
+//! Guest registers and the deferred flags are Cranelift variables; retired instructions are counted in the pinned register. A guest block
+//! that has one predecessor goes on with what is statically known there; where edges meet, the flags are what [`crate::joint`] knows, or
+//! their rule is a variable like its inputs. Exits are written last, when it is known which registers the region may change.
 
 use crate::emit::Deferred;
 use crate::integer::Widths;
@@ -74,7 +74,7 @@ pub struct ClifEmitter<'f> {
     gpr: [Variable; 16],
     xmm: [Variable; 16],
     /// What the counter of retired instructions was when the region was entered.
-    count: Variable,
+    entered: Variable,
     /// The rule of the deferred flags, and its inputs.
     cc: [Variable; 4],
     /// General registers (low half) and vector registers that are used, and written.
@@ -92,14 +92,14 @@ pub struct ClifEmitter<'f> {
     pub(crate) constants: HashMap<Value, u64>,
     pub(crate) sums: HashMap<Value, (Value, i64)>,
     /// Comparisons whose opposite can be written.
-    pub(crate) conditions: HashMap<Value, (ir::condcodes::IntCC, Value, Value)>,
+    pub(crate) conditions: HashMap<Value, (IntCC, Value, Value)>,
     pub(crate) pages: Pages,
     /// The plan's registers that move in small steps.
     pub(crate) steady: u16,
     /// The instruction under construction, its distance from the page's start.
     pub(crate) insn: Insn,
     pub(crate) at: i64,
-    /// Instructions retired since the counter was brought up to date, on this path.
+    /// Instructions retired on this path since the counter was brought up to date.
     done: u32,
     /// Nobody sees the flags that it leaves.
     pub(crate) unseen: bool,
@@ -166,7 +166,7 @@ impl<'f> ClifEmitter<'f> {
         let cpu = b.block_params(entry)[0];
         let gpr = std::array::from_fn(|_| b.declare_var(types::I64));
         let xmm = std::array::from_fn(|_| b.declare_var(types::I8X16));
-        let count = b.declare_var(types::I64);
+        let entered = b.declare_var(types::I64);
         let cc = [types::I32, types::I64, types::I64, types::I64].map(|t| b.declare_var(t));
         let starts = plan.blocks.iter().map(|_| b.create_block()).collect();
         let flags = MemFlagsData::trusted().with_alias_region(Some(regions.cpu));
@@ -179,7 +179,7 @@ impl<'f> ClifEmitter<'f> {
             tlb,
             gpr,
             xmm,
-            count,
+            entered,
             cc,
             used: 0,
             written: 0,
@@ -341,7 +341,7 @@ impl<'f> ClifEmitter<'f> {
         let mask = self.field(types::I32, offset::ATTENTION_MASK);
         let mut asked = self.b.ins().band(mask, word);
         if self.switches.limit > 0 {
-            let before = self.b.use_var(self.count);
+            let before = self.b.use_var(self.entered);
             let n = self.b.ins().get_pinned_reg(types::I64);
             let n = self.b.ins().isub(n, before);
             let enough = self.b.ins().icmp_imm_u(
@@ -540,7 +540,7 @@ impl<'f> ClifEmitter<'f> {
         let zero = self.b.ins().iconst(types::I64, 0);
         if self.switches.limit > 0 {
             let before = self.b.ins().get_pinned_reg(types::I64);
-            self.b.def_var(self.count, before);
+            self.b.def_var(self.entered, before);
         }
         for (tag, addend) in self.pages.variables() {
             let none = self.b.ins().iconst(types::I64, memory::Entry::NONE as i64);
