@@ -51,6 +51,16 @@ enum Interface {
     Sata,
 }
 
+impl Interface {
+    /// The kernel that has a driver, and its modules.
+    fn kernel(self) -> (Kind, Kind) {
+        match self {
+            Self::Virtio | Self::Ide => (Kind::Vmlinuz, Kind::Modules),
+            Self::Sata => (Kind::VmlinuzGeneric, Kind::ModulesGeneric),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     Raw,
@@ -76,7 +86,6 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     let dir = host::cache()?.join("disk-compare");
     host::make_dir(&dir)?;
-    let kernel = guest::path(Kind::Vmlinuz)?;
     println!(
         "{:<20} {:<10} {:>8} {:>8} {:>6} {:>8} {:>8} {:>6}",
         "disk", "work", "ferry s", "qemu s", "ratio", "ferry C", "qemu C", "ratio"
@@ -85,6 +94,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     for &format in &args.format {
         let image = image(&dir, format, args.size)?;
         for &interface in &args.interface {
+            let kernel = guest::path(interface.kernel().0)?;
             let initrd = initrd(&dir, interface, &args.works)?;
             let (mut ours, mut theirs) = (Side::default(), Side::default());
             for rep in 0..args.reps.max(1) {
@@ -182,7 +192,7 @@ fn initrd(dir: &Path, interface: Interface, works: &[String]) -> Result<PathBuf>
         works.join(" ")
     );
     let mut archive = std::fs::read(guest::path(Kind::Initrd)?)?;
-    archive.extend(std::fs::read(guest::path(Kind::Modules)?)?);
+    archive.extend(std::fs::read(guest::path(interface.kernel().1)?)?);
     archive.extend(initramfs::command_overlay(&command));
     let mut own = cpio::Archive::default();
     own.file("disk-io", 0o755, &std::fs::read(&program)?);

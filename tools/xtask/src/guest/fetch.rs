@@ -50,6 +50,31 @@ fn keep_recipe(path: &Path, recipe: &str) -> Result<()> {
     host::write_whole(&path.with_extension("recipe"), recipe.as_bytes())
 }
 
+/// A kernel of Debian's.
+struct Kernel {
+    /// Its image.
+    kind: Kind,
+    arch: Arch,
+    /// The package that depends on the one with the newest version.
+    meta_package: &'static str,
+}
+
+const CLOUD: Kernel = Kernel {
+    kind: Kind::Vmlinuz,
+    arch: Arch::Amd64,
+    meta_package: "linux-image-cloud-amd64",
+};
+const GENERIC: Kernel = Kernel {
+    kind: Kind::VmlinuzGeneric,
+    arch: Arch::Amd64,
+    meta_package: "linux-image-amd64",
+};
+const I386: Kernel = Kernel {
+    kind: Kind::VmlinuzI386,
+    arch: Arch::I386,
+    meta_package: "linux-image-686",
+};
+
 impl Cache {
     pub fn open() -> Result<Cache> {
         let dir = host::cache()?.join("guest");
@@ -65,6 +90,7 @@ impl Cache {
     pub fn forget(&self) -> Result<()> {
         let files = [
             "vmlinuz",
+            "vmlinuz-generic",
             "vmlinux",
             "vmlinuz-i386",
             "busybox-amd64",
@@ -98,12 +124,9 @@ impl Cache {
     pub fn path(&self, kind: Kind) -> Result<PathBuf> {
         let path = self.dir.join(kind.file_name());
         match kind {
-            Kind::Vmlinuz if !path.exists() => {
-                self.fetch_kernel(kind, Arch::Amd64, "linux-image-cloud-amd64")?
-            }
-            Kind::VmlinuzI386 if !path.exists() => {
-                self.fetch_kernel(kind, Arch::I386, "linux-image-686")?
-            }
+            Kind::Vmlinuz if !path.exists() => self.fetch_kernel(&CLOUD)?,
+            Kind::VmlinuzGeneric if !path.exists() => self.fetch_kernel(&GENERIC)?,
+            Kind::VmlinuzI386 if !path.exists() => self.fetch_kernel(&I386)?,
             Kind::Vmlinux if !path.exists() => {
                 let image = fs::read(self.path(Kind::Vmlinuz)?)?;
                 host::say("unpacking vmlinux from vmlinuz");
@@ -118,8 +141,9 @@ impl Cache {
             Kind::Ssh if !path.exists() => self.build_ssh(&path)?,
             Kind::Initrd => self.build_initramfs(&path, Arch::Amd64)?,
             Kind::InitrdI386 => self.build_initramfs(&path, Arch::I386)?,
-            Kind::Modules => self.build_modules(&path, Arch::Amd64, "linux-image-cloud-amd64")?,
-            Kind::ModulesI386 => self.build_modules(&path, Arch::I386, "linux-image-686")?,
+            Kind::Modules => self.build_modules(&path, &CLOUD)?,
+            Kind::ModulesGeneric => self.build_modules(&path, &GENERIC)?,
+            Kind::ModulesI386 => self.build_modules(&path, &I386)?,
             Kind::GrubIso => self.build_grub(&path, Platform::Bios)?,
             Kind::GrubEfiIso => self.build_grub(&path, Platform::Uefi)?,
             Kind::MemtestIso if !path.exists() => {
@@ -148,30 +172,26 @@ impl Cache {
         Ok(cell.get_or_init(|| apt))
     }
 
-    fn fetch_kernel(&self, kind: Kind, arch: Arch, meta_package: &str) -> Result<()> {
-        let apt = self.apt(arch)?;
-        let package = apt.dependency(meta_package, "linux-image-")?;
+    fn fetch_kernel(&self, kernel: &Kernel) -> Result<()> {
+        let apt = self.apt(kernel.arch)?;
+        let package = apt.dependency(kernel.meta_package, "linux-image-")?;
         let deb = apt.download(&self.dir.join("debs"), &package)?;
         host::say(&format!("unpacking the kernel of {package}"));
         host::write_whole(
-            &self.dir.join(kind.file_name()),
+            &self.dir.join(kernel.kind.file_name()),
             &apt::file_of(&deb, "./boot/vmlinuz-*")?,
         )
     }
 
     /// The archive of the kernel's modules. It is kept with the kernel that it belongs to.
-    fn build_modules(&self, path: &Path, arch: Arch, meta_package: &str) -> Result<()> {
-        let kernel = match arch {
-            Arch::Amd64 => Kind::Vmlinuz,
-            Arch::I386 => Kind::VmlinuzI386,
-        };
-        let kernel = self.path(kernel)?;
+    fn build_modules(&self, path: &Path, kernel: &Kernel) -> Result<()> {
+        let image = self.path(kernel.kind)?;
         let recipe = modules::WANTED.join("\n");
-        if is_made(path, &recipe) && age(path) >= age(&kernel) {
+        if is_made(path, &recipe) && age(path) >= age(&image) {
             return Ok(());
         }
-        let apt = self.apt(arch)?;
-        let package = apt.dependency(meta_package, "linux-image-")?;
+        let apt = self.apt(kernel.arch)?;
+        let package = apt.dependency(kernel.meta_package, "linux-image-")?;
         let deb = apt.download(&self.dir.join("debs"), &package)?;
         let unpacked = self.dir.join("unpacked");
         host::say(&format!("taking the modules of {package}"));

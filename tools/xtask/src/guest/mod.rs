@@ -57,7 +57,10 @@ pub fn path(kind: Kind) -> Result<PathBuf> {
 pub enum Kind {
     /// Debian's cloud kernel for amd64, a bzImage
     Vmlinuz,
-    /// The same kernel, unpacked: an ELF file with a PVH note
+    /// Debian's general kernel for amd64, a bzImage: it has drivers for real PCs, as AHCI's
+    #[value(name = "vmlinuz-generic")]
+    VmlinuzGeneric,
+    /// The cloud kernel, unpacked: an ELF file with a PVH note
     Vmlinux,
     /// Debian's 686 kernel of i386, a bzImage
     #[value(name = "vmlinuz-i386")]
@@ -69,6 +72,9 @@ pub enum Kind {
     InitrdI386,
     /// Modules for disks, CD-ROMs and virtio of the amd64 kernel, to be appended to its initramfs
     Modules,
+    /// Modules for disks, CD-ROMs, floppies, network cards and virtio of the general kernel, to be appended to the initramfs for amd64
+    #[value(name = "modules-generic")]
+    ModulesGeneric,
     /// Modules for disks, CD-ROMs, floppies and virtio of the 686 kernel, to be appended to its initramfs
     #[value(name = "modules-i386")]
     ModulesI386,
@@ -116,11 +122,13 @@ impl Kind {
     fn file_name(self) -> &'static str {
         match self {
             Kind::Vmlinuz => "vmlinuz",
+            Kind::VmlinuzGeneric => "vmlinuz-generic",
             Kind::Vmlinux => "vmlinux",
             Kind::VmlinuzI386 => "vmlinuz-i386",
             Kind::Initrd => "initrd.cpio",
             Kind::InitrdI386 => "initrd-i386.cpio",
             Kind::Modules => "modules.cpio",
+            Kind::ModulesGeneric => "modules-generic.cpio",
             Kind::ModulesI386 => "modules-i386.cpio",
             Kind::Ssh => "ssh.cpio",
             Kind::Seabios => "bios-256k.bin",
