@@ -80,7 +80,7 @@ fn the_debug_exit_gives_the_status_and_the_serial_line_the_output() {
 
 #[test]
 fn without_debug_exit_the_port_is_nobodys() {
-    let code = [out8(0xf4, 21), out16(0x604, 0x3400), HALT.to_vec()].concat();
+    let code = [out8(0xf4, 21), out16(0x604, 0x2000), HALT.to_vec()].concat();
     let out = run("noexit", &code, &[]);
     assert_eq!(out.status.code(), Some(0));
     assert!(said(&out).contains("powered off"), "{}", said(&out));
@@ -169,7 +169,7 @@ fn a_pipe_feeds_the_guest_to_the_last_byte() {
 fn a_file_takes_the_output() {
     let dir = Scratch::new("file");
     let log = dir.path("log");
-    let code = [out8(0x3f8, b'x'), out16(0x604, 0x3400), HALT.to_vec()].concat();
+    let code = [out8(0x3f8, b'x'), out16(0x604, 0x2000), HALT.to_vec()].concat();
     let k = dir.file("kernel", &kernel(&code));
     let serial = format!("file:{log}");
     let out = command(&["--kernel", &k, "--serial", &serial])

@@ -25,8 +25,8 @@ pub const ACPI_ENABLE: u8 = 0xf1;
 pub const ACPI_DISABLE: u8 = 0xf0;
 /// FADT RESET_VALUE.
 pub const RESET_VALUE: u8 = 0x0f;
-/// SLP_TYPa of `\_S5`.
-pub const SLP_TYP_S5: u8 = 5;
+/// SLP_TYPa of `\_S5`: the PIIX4's soft off (82371AB datasheet, 7.2.3), which OVMF and small kernels write without asking ACPI.
+pub const SLP_TYP_S5: u8 = 0;
 /// The PM timer's clock.
 pub const TIMER_HZ: u64 = 3_579_545;
 
@@ -349,9 +349,9 @@ mod tests {
         let (_, mut pm, _, stop) = bench(TimerWidth::Bits32);
         pm.port_write(REGION_PM, 4, W, 1 << 10 | 1 << 13);
         assert_eq!(stop.take(), None, "S1 is not offered");
-        pm.port_write(REGION_PM, 4, W, 5 << 10);
+        pm.port_write(REGION_PM, 4, W, 0);
         assert_eq!(stop.take(), None);
-        pm.port_write(REGION_PM, 4, W, 5 << 10 | 1 << 13);
+        pm.port_write(REGION_PM, 4, W, 1 << 13);
         assert_eq!(stop.take(), Some(StopReason::PowerOff));
         pm.port_write(REGION_RESET, 0, AccessSize::Byte, RESET_VALUE.into());
         assert_eq!(stop.take(), Some(StopReason::Reset(ResetSource::Acpi)));

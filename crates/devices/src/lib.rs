@@ -19,6 +19,7 @@
 //! | [`SystemControlA`] | 0: 0x92 | |
 //! | [`NumericError`] | 0: 0xF0 | 13 |
 //! | [`PciConfig`] | 0: 0xCF8-0xCFF, reset control 0xCF9 included | |
+//! | [`pci::Ecam`] | 0: MMIO 0xFEF0_0000, 1 MiB | |
 //! | [`pci::I440Fx`], [`pci::Piix3`], [`pci::Piix4Pm`] | PCI 00:00.0, 00:01.0, 00:01.3 (see [`pci`]) | PIRQs, I/O APIC 16-19 |
 //! | [`Ahci`] | any PCI function | its pin, MSI |
 //! | [`Ide`] | PCI 00:01.1; [`ide::region_command`]: 0x1F0-0x1F7, 0x170-0x177, [`ide::region_control`]: 0x3F6, 0x376 | 14, 15 |

@@ -1,7 +1,7 @@
 //! The ACPI tables of the board (ACPI 6.5, chapters 5 and 20; IA-PC HPET Specification 1.0a, 3.2.4).
 //!
-//! One block of bytes for [`layout::ACPI_TABLES`]: root pointer, RSDT and XSDT, FADT with FACS, MADT, HPET, and a DSDT that describes what a
-//! guest cannot probe. Invariant: the numbers come from [`layout`], so tables and wiring cannot disagree.
+//! One block of bytes for [`layout::ACPI_TABLES`]: root pointer, RSDT and XSDT, FADT with FACS, MADT, HPET, MCFG, and a DSDT that describes
+//! what a guest cannot probe. Invariant: the numbers come from [`layout`], so tables and wiring cannot disagree.
 
 mod dsdt;
 #[cfg(test)]
@@ -9,6 +9,7 @@ mod tests;
 
 use crate::{Vga, layout};
 use acpi_tables::madt::{EnabledStatus, IoApic, ProcessorLocalApic};
+use acpi_tables::mcfg::MCFG;
 use acpi_tables::sdt::{GenericAddress, Sdt};
 use acpi_tables::{Aml, fadt, gas};
 use devices::{acpi_pm, mc146818};
@@ -78,7 +79,10 @@ fn build(block: &mut Block, cpus: u8, memory: u64, vga: Vga) -> (u32, u32) {
     let fadt = block.add_linked(&bytes(&fadt_table(dsdt, facs, vga)), FADT_POINTERS);
     let madt = block.add(16, madt(cpus).as_slice());
     let hpet = block.add(16, hpet().as_slice());
-    let listed = [fadt, madt, hpet];
+    let mut mcfg = MCFG::new(OEM, TABLE, REVISION);
+    mcfg.add_ecam(layout::ECAM, 0, 0, 0);
+    let mcfg = block.add(16, &bytes(&mcfg));
+    let listed = [fadt, madt, hpet, mcfg];
 
     let mut rsdt = table(*b"RSDT", 1);
     let mut xsdt = table(*b"XSDT", 1);

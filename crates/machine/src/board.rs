@@ -11,7 +11,7 @@ use arch::GuestPhys;
 use bus::{AccessSize, Alarm, Attention, Bus, Clock, IrqLine, LocalApic, StopRequest};
 use devices::hpet::HpetWires;
 use devices::mc146818::MemorySize;
-use devices::pci::{Address, I440Fx, Piix3, Piix4Pm, PirqRouter, SHADOW_OPEN};
+use devices::pci::{Address, Ecam, I440Fx, Piix3, Piix4Pm, PirqRouter, SHADOW_OPEN};
 use devices::reset::{A20Gate, SystemControlA};
 use devices::uart16550::ByteSink;
 use devices::virtio::{Rng, VirtioPci};
@@ -158,6 +158,8 @@ impl Builder {
         let router = PirqRouter::new(irqs);
         let pci = PciBus::new(ram.clone(), apics.clone(), router.clone());
         self.ports(PciConfig::new(pci.clone(), stop.clone()), &[0xcf8..=0xcff])?;
+        let ecam = layout::ECAM..=layout::ECAM + Ecam::SIZE - 1;
+        self.mmio(Ecam::new(pci.clone()), ecam)?;
         let bus = &mut self.bus;
         pci.plug(bus, layout::pci::HOST_BRIDGE, I440Fx::config(), |_| {
             I440Fx::new(ram.clone())

@@ -19,6 +19,8 @@ pub const PAGE_TABLES: GuestPhys = GuestPhys(0xa000);
 pub const COMMAND_LINE: GuestPhys = GuestPhys(0x2_0000);
 /// Longest command line without its NUL.
 pub const COMMAND_LINE_MAX: usize = 0xffff;
+/// End of the space for the command line.
+pub const COMMAND_LINE_END: u64 = COMMAND_LINE.0 + COMMAND_LINE_MAX as u64 + 1;
 /// Start of the extended BIOS data area: end of conventional memory.
 pub const EBDA: u64 = 0x9_fc00;
 /// Start of the adapter space: video memory and option ROMs of a PC.
@@ -82,6 +84,9 @@ pub const IOAPIC: u64 = 0xfec0_0000;
 pub const HPET: u64 = 0xfed0_0000;
 /// Local APIC page at reset.
 pub const LOCAL_APIC: u64 = 0xfee0_0000;
+
+/// PCI configuration space of bus 0 as memory.
+pub const ECAM: u64 = 0xfef0_0000;
 
 /// First serial port.
 pub const COM1: u16 = 0x3f8;

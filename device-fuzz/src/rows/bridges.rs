@@ -1,13 +1,17 @@
-//! PCI: configuration ports, host bridge, the ISA bridge with its interrupt router, power management.
+//! PCI: configuration ports and their memory, host bridge, the ISA bridge with its interrupt router, power management.
 
 use crate::target::Target;
-use devices::pci::{Address, I440Fx, Piix3, Piix4Pm, PirqRouter};
+use devices::pci::{Address, Ecam, I440Fx, Piix3, Piix4Pm, PirqRouter};
 use devices::{AcpiPm, PciConfig, acpi_pm};
+
+/// Where the board has the ECAM.
+const ECAM: u64 = 0xfef0_0000;
 
 pub fn pci_config() -> Target {
     let mut t = Target::default();
     let (pci, stop) = (t.world.pci.clone(), t.world.stop.clone());
-    t.ports(PciConfig::new(pci, stop.clone()), &[0xcf8..=0xcff]);
+    t.ports(PciConfig::new(pci.clone(), stop.clone()), &[0xcf8..=0xcff]);
+    t.memory(Ecam::new(pci), ECAM..=ECAM + Ecam::SIZE - 1);
     let (ram, router) = (t.world.ram.clone(), t.world.router.clone());
     t.plug(I440Fx::config(), |_| I440Fx::new(ram));
     t.plug(Piix3::config(), |_| Piix3::new(router));

@@ -18,10 +18,11 @@
 //! Absent on purpose: bridges to further buses, and peer-to-peer transfers (DMA reaches RAM only).
 //!
 //! # Lock order
-//! configuration ports -> slot -> interrupts -> INTx router -> the board's interrupt router.
+//! configuration ports or ECAM -> slot -> interrupts -> INTx router -> the board's interrupt router.
 
 mod config;
 mod dma;
+mod ecam;
 mod i440fx;
 mod interrupts;
 mod piix3;
@@ -35,6 +36,7 @@ mod tests;
 pub use config::{Bar, Command, Config, Identity, Pin};
 pub(crate) use dma::Pieces;
 pub use dma::{Dma, DmaError};
+pub use ecam::Ecam;
 pub use i440fx::{I440Fx, SHADOW_OPEN};
 pub use interrupts::{Interrupts, Mode, MsiSink};
 pub use piix3::Piix3;

@@ -202,6 +202,28 @@ impl Bench {
 }
 
 #[test]
+fn configuration_space_is_memory_as_well() {
+    let b = bench();
+    let mut ecam = Ecam::new(b.pci.clone());
+    let at = u64::from(AT.0) << 12;
+    let q = AccessSize::Qword;
+    assert_eq!(ecam.mmio_read(0, at, D), 0x5678_1234);
+    assert_eq!(ecam.mmio_read(0, at + 2, W), 0x5678);
+    assert_eq!(ecam.mmio_read(0, at + 8, q) as u32, 0xff00_0003);
+    ecam.mmio_write(0, at + 0x10, q, 0xd000_0000_0000_c000);
+    assert_eq!(b.get(AT, 0x10, D), 0xc001, "ports");
+    assert_eq!(b.get(AT, 0x14, D), 0xd000_0000, "memory");
+    // No function; no extended space; across a doubleword; behind the last function.
+    let absent = u64::from(Address::new(30, 0).0) << 12;
+    assert_eq!(ecam.mmio_read(0, absent, D), 0xffff_ffff);
+    assert_eq!(ecam.mmio_read(0, at + 0x100, D), 0xffff_ffff);
+    assert_eq!(ecam.mmio_read(0, at + 3, W), 0xffff);
+    assert_eq!(ecam.mmio_read(0, Ecam::SIZE - 1, B), 0xff);
+    ecam.mmio_write(0, at + 0x110, D, 0);
+    assert_eq!(b.get(AT, 0x10, D), 0xc001);
+}
+
+#[test]
 fn the_header_says_who_it_is_and_absent_functions_read_as_ones() {
     let b = bench();
     assert_eq!(b.get(Address::new(0, 0), 0, D), 0x1237_8086);

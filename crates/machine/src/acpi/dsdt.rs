@@ -9,7 +9,7 @@ use acpi_tables::aml::{
 };
 use acpi_tables::sdt::Sdt;
 use devices::acpi_pm;
-use devices::pci::{FIRST_PIN, pirq};
+use devices::pci::{Ecam, FIRST_PIN, pirq};
 
 /// One resource of a device.
 enum Resource {
@@ -72,6 +72,7 @@ fn devices() -> Vec<(&'static str, &'static str, u8, Vec<Resource>)> {
                 Ports(layout::ACPI_RESET, 1),
                 Memory(layout::IOAPIC, 0x1000),
                 Memory(layout::LOCAL_APIC, 0x1000),
+                Memory(layout::ECAM, Ecam::SIZE as u32),
             ],
         ),
     ]
