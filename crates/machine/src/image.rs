@@ -136,6 +136,8 @@ impl BootImage {
 impl Direct {
     fn plan(&self) -> Result<crate::loader::Plan<'_>, Error> {
         let request = Request {
+            // A name that is not UTF-8 does not reach the guest.
+            name: self.path.to_str().unwrap_or("kernel"),
             file: &self.file,
             initrd: self.initrd.as_deref(),
             command_line: &self.command_line,

@@ -1,6 +1,7 @@
 //! The memory map as firmware hands it to a kernel (ACPI 6.5, section 15, "System Address Map Interfaces").
 
 use crate::layout;
+use std::ops::Range;
 
 /// What a range of the map is (ACPI 6.5, table 15.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +86,19 @@ impl MemoryMap {
         self.usable().map(|r| r.size).sum()
     }
 
-    /// Whether all of these bytes are usable RAM at or above 1 MiB, where kernels may be loaded.
+    /// Whether a kernel may have all of these bytes: usable RAM at or above 1 MiB, or conventional memory beside what the loader puts there.
+    pub fn free(&self, start: u64, size: u64) -> bool {
+        let conventional = [
+            layout::BOOT_INFO_END..layout::COMMAND_LINE.0,
+            layout::COMMAND_LINE_END..layout::EBDA,
+        ];
+        let low = |r: &Range<u64>| {
+            start >= r.start && start.checked_add(size).is_some_and(|end| end <= r.end)
+        };
+        self.holds(start, size) || conventional.iter().any(low)
+    }
+
+    /// Whether all of these bytes are usable RAM at or above 1 MiB.
     pub fn holds(&self, start: u64, size: u64) -> bool {
         let Some(end) = start.checked_add(size) else {
             return false;
@@ -110,6 +123,15 @@ mod tests {
         assert!(m.holds(1 << 20, 63 << 20));
         assert!(!m.holds(1 << 20, (63 << 20) + 1));
         assert!(!m.holds(0, 16));
+        assert!(m.free(1 << 20, 63 << 20));
+        assert!(m.free(0x8000, 0x1_8000) && m.free(0x7_c000, 0x2_3c00));
+        assert!(
+            !m.free(0x7fff, 2)
+                && !m.free(0x1_ffff, 2)
+                && !m.free(0x2_ffff, 2)
+                && !m.free(0x9_fbff, 2)
+        );
+        assert!(!m.free(0x9_0000, u64::MAX));
         assert!(!m.holds(u64::MAX, 2));
     }
 

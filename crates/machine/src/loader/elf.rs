@@ -186,7 +186,7 @@ impl Elf {
         plan: &mut Plan<'a>,
     ) -> Result<(), Error> {
         for s in segments {
-            if !map.holds(s.paddr, s.memory_size) {
+            if !map.free(s.paddr, s.memory_size) {
                 return Err(Error::KernelMemory {
                     start: s.paddr,
                     end: s.paddr.saturating_add(s.memory_size),

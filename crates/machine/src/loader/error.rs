@@ -68,7 +68,7 @@ pub enum Error {
     Entry { entry: u64 },
 
     #[error(
-        "the kernel needs memory from {start:#x} to {end:#x}, which the machine does not have as RAM at or above 1 MiB (RAM below 4 GiB ends at {has:#x}); give it more --memory or another kernel"
+        "the kernel needs memory from {start:#x} to {end:#x}, which the machine does not have as RAM that is free for kernels: from 0x8000 to 0x20000, from 0x30000 to 0x9fc00, and at or above 1 MiB (RAM below 4 GiB ends at {has:#x}); give it more --memory or another kernel"
     )]
     KernelMemory { start: u64, end: u64, has: u64 },
     #[error(

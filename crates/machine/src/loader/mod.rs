@@ -33,6 +33,8 @@ pub enum Kernel {
 /// What is loaded with the kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
+    /// The kernel file's name: the first word of a multiboot kernel's command line.
+    pub name: &'a str,
     /// The kernel file that was recognised.
     pub file: &'a [u8],
     pub initrd: Option<&'a [u8]>,
@@ -119,11 +121,16 @@ impl Kernel {
 
     /// What to put where for this kernel.
     pub fn plan<'a>(&self, request: &Request<'a>) -> Result<Plan<'a>, Error> {
-        if request.command_line.len() > layout::COMMAND_LINE_MAX {
-            return Err(Error::CommandLine {
-                length: request.command_line.len(),
-                limit: layout::COMMAND_LINE_MAX,
-            });
+        let named = match self {
+            Self::Multiboot(_) => request.name.len() + 1,
+            _ => 0,
+        };
+        let (length, limit) = (
+            request.command_line.len(),
+            layout::COMMAND_LINE_MAX.saturating_sub(named),
+        );
+        if length > limit {
+            return Err(Error::CommandLine { length, limit });
         }
         if request.command_line.contains('\0') {
             return Err(Error::CommandLineNul);

@@ -174,7 +174,7 @@ impl Image {
         // Directly behind the kernel: early paging of small kernels often maps just the first megabytes.
         let module = match request.initrd {
             Some(bytes) => {
-                let at = page_up(self.end);
+                let at = page_up(self.end).max(layout::FIRMWARE_END);
                 let size = bytes.len() as u64;
                 if !request.map.holds(at, size) {
                     let room = request.map.low_end().saturating_sub(at);
@@ -185,7 +185,10 @@ impl Image {
             }
             None => None,
         };
-        plan.command_line(request.command_line);
+        plan.command_line(&match request.command_line {
+            "" => request.name.to_owned(),
+            line => format!("{} {line}", request.name),
+        });
         plan.write(layout::BOOT_INFO.0, information(request, module));
         Ok(plan)
     }
