@@ -32,6 +32,16 @@ main:   long_mode
         mov rax, [last_flags]
         and eax, TF_
         is rax, TF_, "TF: saved"
+        ; A debug exception clears B0 to B3 of the last one, and leaves the other bits.
+        mov eax, 0xffff2ff3
+        mov dr6, rax
+        try
+        push 0x102
+        popfq
+        nop
+        caught
+        faulted DBG, 0, "TF once more"
+        happened 0x6000, "DR6.B0 to B3 are those of the last exception, BD stays"
         ; Steps counted by a handler that goes on.
         hook DBG, count
         mov dword [steps], 0

@@ -63,6 +63,18 @@ main:   long_mode
         is rdi, rax, "REP STOSB: RDI behind the iteration that hit"
         is rcx, 7, "REP STOSB: RCX"
         happened 8, "REP STOSB: DR6"
+        ; A breakpoint that MOV SS holds back and INT1 behind it are one exception (kvm-unit-tests, debug: "MOV SS + watchpoint + ICEBP").
+        mov eax, stack_selector
+        mov dr1, rax
+        arm 0x400 | 0x0c | (0xf << 20)
+        hook DBG, count
+        mov dword [steps], 0
+        mov ss, [stack_selector]
+        db 0xf1
+        nop
+        hook DBG, 0
+        is [steps], 1, "INT1 with a breakpoint that was held back"
+        happened 2, "INT1 with a breakpoint: DR6"
         arm 0x400
         ; Vol. 2B, SYSCALL: the flags that FMASK does not name stay.
         mov ecx, EFER
@@ -112,3 +124,4 @@ steps:  dq 0
 seen_flags: dq 0
         align 16
 watched: dq 0, 0, 0
+stack_selector: dq KDATA

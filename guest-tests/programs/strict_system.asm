@@ -45,6 +45,9 @@ main:   mov eax, 1
         wrmsr
         rdtsc
         is rdx, 0x1000, "a TSC that was written"
+        ; Vol. 2B, RDPMC
+        mov ecx, 64
+        raises GP, 0, "RDPMC of a counter that there is not", rdpmc
         ; Vol. 2B, MOV to CR; Vol. 2A, LGDT
         mov eax, 0x10
         raises GP, 0, "CR8 with reserved bits", mov cr8, rax

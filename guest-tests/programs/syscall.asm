@@ -112,6 +112,14 @@ main:   ; SYSENTER from 32-bit ring 3
         is rax, ARENA + 0x100, "KERNEL_GS_BASE behind SWAPGS"
         swapgs
         user_raises GP, 0, "SWAPGS in ring 3", .swapgs
+        ; A return to ring 3 hides what ring 3 may not see: the selector becomes null, and the base stays (kvm-unit-tests, emulator: "iret with a
+        ; nullified segment").
+        mov eax, KDATA
+        mov gs, eax
+        msr GS_BASE, ARENA + 0x100, 0
+        user .gs_hidden
+        is [seen_gs], 0, "GS hidden by a return to ring 3"
+        is [seen_gs_base], 2, "the base of a hidden GS"
         mov eax, KDATA
         mov fs, eax
         mov ecx, FS_BASE
@@ -184,7 +192,15 @@ main:   ; SYSENTER from 32-bit ring 3
         o64 sysexit
 .back64: int USER_END
 .swapgs: swapgs
+.gs_hidden:
+        mov eax, [gs:abs 0]
+        mov [seen_gs_base], eax
+        mov eax, gs
+        mov [seen_gs], eax
+        int USER_END
         section .data
+seen_gs: dq 0
+seen_gs_base: dq 0
 kernel_sp: dq 0
 seen_sp: dq 0
 seen_cs: dq 0

@@ -84,6 +84,8 @@ bitflags! {
 pub mod debug {
     /// DR6: bits that read as one.
     pub const DR6_FIXED: u64 = 0xffff_0ff0;
+    /// DR6.B0 to B3: the breakpoints that were met.
+    pub const DR6_BREAKPOINTS: u64 = 0xf;
     /// DR6.BS: single step.
     pub const DR6_BS: u64 = 1 << 14;
     /// DR6.BD: debug-register access while DR7.GD is set.

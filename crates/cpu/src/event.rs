@@ -406,8 +406,15 @@ impl Cpu {
 
     /// #DB for what `pending_debug` holds.
     pub fn debug_trap(&mut self) {
-        self.dr[6] |= std::mem::take(&mut self.pending_debug);
+        let causes = std::mem::take(&mut self.pending_debug);
+        self.note_debug(causes);
         self.deliver(Event::Exception(Fault::new(Exception::DB)));
+    }
+
+    /// DR6 gets the causes of a debug exception: the processor clears B0 to B3 of the last one, and leaves the rest to software (Vol. 3B,
+    /// 17.2.3).
+    pub(crate) fn note_debug(&mut self, causes: u64) {
+        self.dr[6] = self.dr[6] & !debug::DR6_BREAKPOINTS | causes;
     }
 
     /// Whether DR7 arms an instruction breakpoint.
@@ -430,7 +437,9 @@ impl Cpu {
             .filter(|&n| self.dr[7] >> (2 * n) & 3 != 0 && self.dr[7] >> (16 + 4 * n) & 3 == 0)
             .filter(|&n| self.dr[n] == at)
             .fold(0, |d, n| d | 1 << n);
-        self.dr[6] |= hits;
+        if hits != 0 {
+            self.note_debug(hits);
+        }
         hits != 0
     }
 }

@@ -358,6 +358,9 @@ fn cpuid_tells_what_the_registers_say() {
     };
     assert_eq!(leaf(0, |_| {})[0], 0x16);
     assert_eq!(leaf(0, |cpu| cpu.msr.misc_enable |= 1 << 22)[0], 3);
+    let xd = |prepare: fn(&mut Cpu)| leaf(0x8000_0001, prepare)[3] >> 20 & 1;
+    assert_eq!(xd(|_| {}), 1);
+    assert_eq!(xd(|cpu| cpu.msr.misc_enable |= 1 << 34), 0);
     assert_eq!(leaf(0x15, |_| {}), [1, 1, 1_000_000_000, 0]);
     assert_eq!(
         leaf(1, |cpu| cpu.mmu.paging.cr4 |= arch::Cr4::OSXSAVE)[2] >> 27 & 1,

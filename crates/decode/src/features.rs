@@ -41,7 +41,8 @@ fn feature(f: CpuidFeature) -> Option<Option<Feature>> {
         C::CMOV => Some(Feature::Cmov),
         C::SEP => Some(Feature::Sep),
         C::CLFSH => Some(Feature::Clfsh),
-        C::MMX => Some(Feature::Mmx),
+        // RDPMC came with MMX and has no bit of its own.
+        C::MMX | C::RDPMC => Some(Feature::Mmx),
         C::FXSR => Some(Feature::Fxsr),
         C::SSE => Some(Feature::Sse),
         C::SSE2 => Some(Feature::Sse2),

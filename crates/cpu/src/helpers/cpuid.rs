@@ -1,5 +1,6 @@
 //! CPUID (Vol. 2A): the model's leaves, and what in them depends on CR4 and the APIC.
 
+use super::msr::{MISC_LIMIT_CPUID, MISC_XD_DISABLE};
 use crate::{Cpu, Stop};
 use arch::cpuid::Feature;
 use arch::msr::IA32_APIC_BASE;
@@ -24,9 +25,11 @@ pub fn cpuid(cpu: &mut Cpu, _: &Insn) -> Result<(), Stop> {
     {
         v[3] &= !(1 << Feature::Apic.location().bit);
     }
-    // IA32_MISC_ENABLE, Limit CPUID Maxval: for systems that cannot bear more than three leaves (Vol. 4, table 2-2).
-    if leaf == 0 && cpu.msr.misc_enable & 1 << 22 != 0 {
+    if leaf == 0 && cpu.msr.misc_enable & MISC_LIMIT_CPUID != 0 {
         v[0] = v[0].min(3);
+    }
+    if leaf == 0x8000_0001 && cpu.msr.misc_enable & MISC_XD_DISABLE != 0 {
+        v[3] &= !(1 << Feature::Nx.location().bit);
     }
     for (r, v) in [Gpr::RAX, Gpr::RBX, Gpr::RCX, Gpr::RDX].into_iter().zip(v) {
         cpu.set_reg::<W32>(r, v);

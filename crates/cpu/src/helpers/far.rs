@@ -424,7 +424,8 @@ pub fn return_stack(cpu: &mut Cpu, selector: Selector, t: &Target) -> Result<Seg
     check_stack(cpu, selector, t.cpl, Exception::GP)
 }
 
-/// Loads SS:rSP, then CS:rIP of a return to an outer level, and hides segments that it may not see (Vol. 3A, 5.8.6).
+/// Loads SS:rSP, then CS:rIP of a return to an outer level, and hides segments that it may not see (Vol. 3A, 5.8.6). A hidden register keeps
+/// its base, as on the chips: FS and GS have one in 64-bit mode.
 pub fn commit_return(cpu: &mut Cpu, t: &Target, ss: Segment, sp: u64) {
     let size = if t.is_64(cpu) {
         Size::B64
@@ -440,7 +441,11 @@ pub fn commit_return(cpu: &mut Cpu, t: &Target, ss: Segment, sp: u64) {
             let r = &mut cpu.seg[s as usize];
             let conforming = r.is_code() && r.kind() & 4 != 0;
             if r.present() && !conforming && r.dpl() < t.cpl {
-                *r = null(Selector(0), 0);
+                let base = r.base;
+                *r = Segment {
+                    base,
+                    ..null(Selector(0), 0)
+                };
             }
         }
     }

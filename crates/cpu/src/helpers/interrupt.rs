@@ -39,10 +39,15 @@ pub fn into(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     software(cpu, i, Exception::OF as u8)
 }
 
-/// INT1 (ICEBP): #DB as a trap, without a look at the gate's DPL.
+/// INT1 (ICEBP): #DB as a trap, without a look at the gate's DPL. It is also the exception for the breakpoints that MOV SS held back, as
+/// kvm-unit-tests saw it on the chips.
 pub fn int1(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     let next = next_rip(cpu, i);
     cpu.enter(Exception::DB as u8, Origin::External, None, next, false)?;
+    match std::mem::take(&mut cpu.pending_debug) {
+        0 => {}
+        held => cpu.note_debug(held),
+    }
     Err(Stop::Branch)
 }
 
@@ -214,7 +219,7 @@ fn to_vm86(cpu: &mut Cpu, mut stack: Stack, ip: u64, cs: u16, image: u64) -> Res
 /// DR7.GD: an access to a debug register is #DB with DR6.BD (Vol. 3B, 17.2.4).
 pub fn general_detect(cpu: &mut Cpu) -> Result<(), Fault> {
     if cpu.dr[7] & debug::DR7_GD != 0 {
-        cpu.dr[6] |= debug::DR6_BD;
+        cpu.note_debug(debug::DR6_BD);
         return Err(Fault::new(Exception::DB));
     }
     Ok(())

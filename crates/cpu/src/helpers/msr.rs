@@ -28,8 +28,13 @@ const MTRRCAP: u64 = 8 | 1 << 8 | 1 << 10;
 
 /// IA32_MISC_ENABLE: BTS and PEBS are unavailable (bits 11 and 12).
 const MISC_UNAVAILABLE: u64 = 1 << 11 | 1 << 12;
-/// What software may set: fast strings, EIST, MONITOR, limit CPUID.
-const MISC_WRITABLE: u64 = 1 << 0 | 1 << 16 | 1 << 18 | 1 << 22;
+/// Limit CPUID Maxval: for systems that cannot bear more than three leaves.
+pub(super) const MISC_LIMIT_CPUID: u64 = 1 << 22;
+/// XD Bit Disable: the processor seems to have no execute-disable bit.
+pub(super) const MISC_XD_DISABLE: u64 = 1 << 34;
+/// What software may set: fast strings, automatic thermal control, EIST, MONITOR, limit CPUID, xTPR messages off, XD off (Vol. 4, table 2-2).
+const MISC_WRITABLE: u64 =
+    1 << 0 | 1 << 3 | 1 << 16 | 1 << 18 | MISC_LIMIT_CPUID | 1 << 23 | MISC_XD_DISABLE;
 
 const EBL_CR_POWERON: u32 = 0x2a;
 const SMI_COUNT: u32 = 0x34;
@@ -289,7 +294,8 @@ fn set_efer(cpu: &mut Cpu, v: u64) -> Option<()> {
         (Feature::Lm, Efer::LME),
         (Feature::Nx, Efer::NXE),
     ] {
-        if has(cpu, f) {
+        let hidden = f == Feature::Nx && cpu.msr.misc_enable & MISC_XD_DISABLE != 0;
+        if has(cpu, f) && !hidden {
             allowed |= b;
         }
     }
