@@ -18,6 +18,7 @@ mod guest;
 mod guest_tests;
 mod host;
 mod insn_diff;
+mod kvm_unit_tests;
 mod mips;
 mod net_compare;
 mod nightly;
@@ -64,6 +65,8 @@ enum Task {
     GuestTests(guest_tests::Args),
     /// Compare user-mode instructions with the host's CPU
     InsnDiff(insn_diff::Args),
+    /// Run kvm-unit-tests under Ferry, and under QEMU's TCG for comparison
+    KvmUnitTests(kvm_unit_tests::Args),
     /// Measure guest instructions a second, workload by workload
     Mips(mips::Args),
     /// Compare the user network with another emulator's
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         Task::Guest(args) => guest::run(args),
         Task::GuestTests(args) => guest_tests::run(&args),
         Task::InsnDiff(args) => insn_diff::run(args),
+        Task::KvmUnitTests(args) => kvm_unit_tests::run(&args),
         Task::Mips(args) => mips::run(&args),
         Task::NetCompare(args) => net_compare::run(&args),
         Task::Nightly(args) => nightly::run(&args),
