@@ -236,7 +236,7 @@ pub fn open(case: &Case, i: &Instruction, after: &Outcome) -> Open {
         flags: 0,
         fsw: 0,
         destination: false,
-        all: is_vendors_choice(case, i, after),
+        all: is_vendors_choice(case, i, after) || is_intels_choice(case, i, after),
         registers: false,
         partial_stores: false,
         fault_order: false,
@@ -353,6 +353,35 @@ fn is_vendors_choice(case: &Case, i: &Instruction, after: &Outcome) -> bool {
         && operand_address(case, i)
             .is_some_and(|at| at + i.memory_size().size() as u64 > 0x1_0000_0000);
     far && leaves && case.state.seg[2] != USER_DS || unselected || cvtpi2ps || wraps
+}
+
+/// Cases in which Intel's processors (Rocket Lake) differ from AMD's (Zen 4), whose choice is Ferry's.
+///
+/// - PUSH of a segment register: "written on the stack using a 16-bit move" (SDM Vol. 2B); POP reads as much, which matters to #AC.
+/// - MOVUPS and MOVUPD: no #AC.
+/// - DPPS and DPPD: which of two NaNs the sum takes.
+/// - String instructions: what a fault in the midst leaves.
+/// - PAUSE with prefixes.
+/// - An MMX store that faults has entered MMX state.
+/// - An x87 store whose unmasked exception keeps it from storing does not look at the page.
+fn is_intels_choice(case: &Case, i: &Instruction, after: &Outcome) -> bool {
+    const ES: u16 = 0x80;
+    const AC: u64 = 1 << 18;
+    if Chip::host() != Chip::Any {
+        return false;
+    }
+    let segment = i.op0_register().is_segment_register();
+    let checked = case.state.rflags & AC != 0;
+    let stores = i.op0_kind() == OpKind::Memory;
+    let mmx = stores && i.op_count() > 1 && i.op1_register().is_mm() && after.fault.is_some();
+    let x87 = stores && is_x87(i) && after.fault.is_none() && after.state.fx16(2) & ES != 0;
+    match i.mnemonic() {
+        M::Push => segment,
+        M::Pop => segment && checked,
+        M::Movups | M::Movupd => checked,
+        M::Dpps | M::Dppd | M::Pause => true,
+        _ => mmx || x87 || i.is_string_instruction(),
+    }
 }
 
 /// Whether `i` is an x87 instruction.

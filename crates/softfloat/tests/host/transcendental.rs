@@ -6,7 +6,7 @@ use crate::report::{Report, cases};
 use crate::x87::{After, Host, random_control};
 use crate::x87_host;
 use softfloat::x87;
-use softfloat::{Class, Env, F80};
+use softfloat::{Class, Env, F80, Flags};
 use std::arch::asm;
 
 x87_host!(fsin, "fsin");
@@ -116,6 +116,14 @@ fn check(name: &str, domain: Domain, host: Host, ours: impl Fn(&mut Env, F80, F8
             let after = host(fcw, st0, st1, [0; 16]);
             let mut theirs = [after.st(0), after.st(1)];
             let partial = after.fsw() & 0x400 != 0;
+            // Where the result rounds to the least normal number AMD's processors (Zen 4) and softfloat report underflow, Intel's
+            // (Rocket Lake) do not.
+            let least = |v: F80| v.exponent() == 1 && v.significand == 1 << 63;
+            if env.flags.bits() ^ after.flags().bits() == Flags::UE.bits()
+                && theirs.into_iter().any(least)
+            {
+                continue;
+            }
             let mut results = got.results;
             if !env.suppresses_result() {
                 if matches!(

@@ -125,6 +125,9 @@ fn arithmetic(name: &str, host: Host, ours: fn(&mut Env, F80, F80) -> F80) {
                 got = a;
             }
             let after = host(fcw, a, b, [0; 16]);
+            if stays_tiny(&env, a, after.st(0), after.flags()) {
+                continue;
+            }
             report.check(
                 (got, env.flags, env.roundup),
                 (after.st(0), after.flags(), after.c1()),
@@ -133,6 +136,13 @@ fn arithmetic(name: &str, host: Host, ours: fn(&mut Env, F80, F80) -> F80) {
         }
     }
     report.finish();
+}
+
+/// FPREM by infinity and FSCALE by zero leave their operand; whether a tiny one then underflows with the exception unmasked is a matter of
+/// the processor: on AMD's (Zen 4) and in softfloat it does, on Intel's (Rocket Lake) not.
+fn stays_tiny(env: &Env, operand: F80, host: F80, flags: Flags) -> bool {
+    let unmasked = env.flags.contains(Flags::UE) && !env.masks.contains(Flags::UE);
+    unmasked && !flags.contains(Flags::UE) && operand == host && operand.exponent() == 0
 }
 
 #[test]
@@ -194,6 +204,9 @@ fn remainder() {
                     got.value
                 };
                 let after = host(fcw, a, b, [0; 16]);
+                if stays_tiny(&env, a, after.st(0), after.flags()) {
+                    continue;
+                }
                 let (c0, c3) = (after.fsw() >> 8 & 1, after.fsw() >> 14 & 1);
                 let quotient = (c0 << 2 | c3 << 1) as u8 | u8::from(after.c1());
                 let partial = after.fsw() & 0x400 != 0;
