@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 /// Entries per class.
-pub const ENTRIES: usize = 1024;
+pub const ENTRIES: usize = 4096;
 /// Number of access classes, [`Class`], and one more that is never filled: engines probe it while every access must be looked at.
 pub const CLASSES: usize = 4;
 /// The array that is never filled.
@@ -24,7 +24,7 @@ pub const CHECKED: usize = 3;
 
 /// One page of one class. A tag is the page's linear address, or [`Entry::NONE`] where that kind of access must take the slow path.
 #[derive(Clone, Copy, Debug)]
-#[repr(C)]
+#[repr(C, align(32))]
 pub struct Entry {
     pub read: u64,
     pub write: u64,
@@ -62,12 +62,11 @@ const GUARDED: u8 = 0x40;
 const SHIFT: u8 = 0x3f;
 
 /// The arrays of one address space.
-#[repr(C, align(64))]
 pub struct Context {
     /// By [`Class`], then by page number modulo [`ENTRIES`].
-    pub entries: [[Entry; ENTRIES]; CLASSES],
+    entries: Box<[[Entry; ENTRIES]]>,
     /// log2 of the guest page's size, [`GLOBAL`] and [`GUARDED`].
-    meta: [[u8; ENTRIES]; CLASSES],
+    meta: Box<[[u8; ENTRIES]]>,
     /// Where entries of pages that are not global were filled since these were flushed; nobody knows all if it is full.
     local: Vec<u16>,
     large: LargePages,
@@ -118,16 +117,16 @@ impl LargePages {
 }
 
 /// Entries that are not global and known by number: more of them are looked for.
-const LOCAL: usize = 256;
+const LOCAL: usize = 1024;
 
 /// Address spaces kept besides the live one.
 const PARKED: usize = 7;
 
 /// The TLB: the live address space, and those that the guest asked to keep (Vol. 3A, 4.10.1).
 pub struct Tlb {
-    live: Box<Context>,
+    live: Context,
     /// The one that was live last stands last.
-    parked: Vec<Box<Context>>,
+    parked: Vec<Context>,
     last_epoch: u64,
     global_epoch: u64,
     /// Addresses given to [`Tlb::flush_page`] since somebody took them: what was worked out from these pages may be wrong.
@@ -145,15 +144,15 @@ struct Journal {
 }
 
 impl Context {
-    fn new(pcid: u16, epoch: u64) -> Box<Self> {
-        Box::new(Self {
-            entries: [[Entry::EMPTY; ENTRIES]; CLASSES],
-            meta: [[0; ENTRIES]; CLASSES],
+    fn new(pcid: u16, epoch: u64) -> Self {
+        Self {
+            entries: vec![[Entry::EMPTY; ENTRIES]; CLASSES].into_boxed_slice(),
+            meta: vec![[0; ENTRIES]; CLASSES].into_boxed_slice(),
             local: Vec::with_capacity(LOCAL),
             large: LargePages::NONE,
             epoch,
             pcid,
-        })
+        }
     }
 
     fn flush_non_global(&mut self) {
@@ -167,7 +166,7 @@ impl Context {
             return;
         }
         self.local.clear();
-        for (row, meta) in self.entries.iter_mut().zip(&self.meta).take(CHECKED) {
+        for (row, meta) in self.entries.iter_mut().zip(&*self.meta).take(CHECKED) {
             for (e, m) in row.iter_mut().zip(meta) {
                 if m & GLOBAL == 0 {
                     *e = Entry::EMPTY;
@@ -183,7 +182,7 @@ impl Context {
         if !self.large.may_hold(addr) {
             return;
         }
-        for (row, meta) in self.entries.iter_mut().zip(&self.meta) {
+        for (row, meta) in self.entries.iter_mut().zip(&*self.meta) {
             for (e, m) in row.iter_mut().zip(meta) {
                 let shift = u32::from(m & SHIFT);
                 if shift > PAGE_SHIFT {
@@ -196,17 +195,17 @@ impl Context {
         }
     }
 
-    /// Takes the write tags of the frame at `host` from the entries at `place` of each class, or from all.
-    fn protect(&mut self, host: u64, place: Option<usize>) {
-        let places = match place {
-            Some(p) => p..p + 1,
-            None => 0..ENTRIES,
-        };
+    /// Takes the write tags of the frame at `host` from the entries at the places of each class.
+    fn protect(&mut self, host: u64, writers: Writers) {
+        match writers {
+            Writers::At(places) => places.iter().for_each(|n| self.protect_at(host, n)),
+            Writers::Anywhere => (0..ENTRIES).for_each(|n| self.protect_at(host, n)),
+        }
+    }
+
+    fn protect_at(&mut self, host: u64, place: usize) {
         for (row, meta) in self.entries.iter_mut().zip(&mut self.meta) {
-            for n in places.clone() {
-                let e = &mut row[n % ENTRIES];
-                e.protect(host, &mut meta[n % ENTRIES]);
-            }
+            row[place % ENTRIES].protect(host, &mut meta[place % ENTRIES]);
         }
     }
 }
@@ -231,7 +230,7 @@ impl Tlb {
 
     /// The live arrays' address, for generated code: it changes with [`Tlb::switch`] and [`Tlb::flush`].
     pub fn arrays(&self) -> u64 {
-        &raw const self.live.entries as u64
+        self.live.entries.as_ptr() as u64
     }
 
     /// A number that moves on with every flush but those of single pages, and is another one for each address space kept: what was worked
@@ -457,7 +456,9 @@ impl Tlb {
 
     /// Forgets everything, of all address spaces.
     pub fn flush(&mut self) {
-        self.live.entries = [[Entry::EMPTY; ENTRIES]; CLASSES];
+        for row in &mut self.live.entries {
+            row.fill(Entry::EMPTY);
+        }
         self.live.local.clear();
         self.live.large = LargePages::NONE;
         self.live.epoch = self.new_epoch();
@@ -533,17 +534,13 @@ impl Tlb {
         let Some(host) = ram.host_frame(frame) else {
             return;
         };
-        let place = match ram.take_writers(frame) {
-            Writers::None => return,
-            Writers::At(n) => Some(n),
-            Writers::Anywhere => None,
-        };
-        self.live.protect(host as u64, place);
+        let writers = ram.take_writers(frame);
+        self.live.protect(host as u64, writers);
         for (.., e, m) in &mut self.journal.filled {
             e.protect(host as u64, m);
         }
         for c in &mut self.parked {
-            c.protect(host as u64, place);
+            c.protect(host as u64, writers);
         }
     }
 }

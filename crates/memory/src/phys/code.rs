@@ -26,8 +26,9 @@ pub(super) struct Frame {
     generation: AtomicU32,
     /// Zero if TLBs may let stores through; else one more than the stores that came since the last code in it was overwritten.
     guard: AtomicU16,
-    /// Where in a TLB entries that let stores through may be: see [`Writers`].
-    writers: AtomicU16,
+    /// Where in a TLB entries that let stores through may be, see [`Writers`]: one more than a place in each 16 bits, 0 where there is none;
+    /// all ones if there were too many.
+    writers: AtomicU64,
 }
 
 impl Frame {
@@ -37,7 +38,7 @@ impl Frame {
             code: AtomicU64::new(0),
             generation: AtomicU32::new(0),
             guard: AtomicU16::new(0),
-            writers: AtomicU16::new(0),
+            writers: AtomicU64::new(0),
         }
     }
 }
@@ -45,9 +46,20 @@ impl Frame {
 /// In which places of the TLBs' arrays there may be entries that let stores to a frame through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Writers {
-    None,
-    At(usize),
+    /// At these, four at most: a page that the kernel cleared and a program wrote has two.
+    At(Places),
     Anywhere,
+}
+
+/// Up to four places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Places(u64);
+
+impl Places {
+    pub(crate) fn iter(self) -> impl Iterator<Item = usize> {
+        let words = (0..4).map(move |n| self.0 >> (16 * n) & 0xffff);
+        words.filter_map(|w| (w as usize).checked_sub(1))
+    }
 }
 
 /// Stores to a guarded frame that holds no code any more, until TLBs may let them through again: code often comes back.
@@ -151,25 +163,23 @@ impl Ram {
 
     /// Notes that the entries at `place` of a TLB let stores to the frame through.
     pub(crate) fn note_writer(&self, frame: u64, place: usize) {
-        if let Some(f) = self.frame(frame) {
-            let here = place as u16 + 1;
-            let known = f.writers.load(Ordering::Relaxed);
-            if known != here {
-                let now = if known == 0 { here } else { u16::MAX };
-                f.writers.store(now, Ordering::Relaxed);
-            }
+        const { assert!(crate::ENTRIES < u16::MAX as usize) };
+        let Some(f) = self.frame(frame) else { return };
+        let known = f.writers.load(Ordering::Relaxed);
+        if known == u64::MAX || Places(known).iter().any(|p| p == place) {
+            return;
         }
+        let free = (0..4).find(|n| known >> (16 * n) & 0xffff == 0);
+        let now = free.map_or(u64::MAX, |n| known | (place as u64 + 1) << (16 * n));
+        f.writers.store(now, Ordering::Relaxed);
     }
 
     /// Where such entries may be; there are none from now on.
     pub(crate) fn take_writers(&self, frame: u64) -> Writers {
-        match self
-            .frame(frame)
-            .map_or(0, |f| f.writers.swap(0, Ordering::Relaxed))
-        {
-            0 => Writers::None,
-            u16::MAX => Writers::Anywhere,
-            n => Writers::At(usize::from(n) - 1),
+        let known = self.frame(frame);
+        match known.map_or(0, |f| f.writers.swap(0, Ordering::Relaxed)) {
+            u64::MAX => Writers::Anywhere,
+            places => Writers::At(Places(places)),
         }
     }
 }

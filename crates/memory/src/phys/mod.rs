@@ -458,16 +458,22 @@ mod tests {
     }
 
     #[test]
-    fn writers_are_one_place_or_anywhere() {
+    fn writers_are_four_places_or_anywhere() {
         let r = Ram::new(0x4000).unwrap();
-        assert_eq!(r.take_writers(1), Writers::None);
-        r.note_writer(1, 0);
-        r.note_writer(1, 0);
-        assert_eq!(r.take_writers(1), Writers::At(0));
-        r.note_writer(1, 1023);
-        r.note_writer(1, 0);
-        r.note_writer(1, 0);
-        assert_eq!(r.take_writers(1), Writers::Anywhere);
-        assert_eq!(r.take_writers(1), Writers::None);
+        let places = |w: Writers| match w {
+            Writers::At(places) => Some(places.iter().collect::<Vec<_>>()),
+            Writers::Anywhere => None,
+        };
+        assert_eq!(places(r.take_writers(1)), Some(vec![]));
+        for place in [0, crate::ENTRIES - 1, 0, 7] {
+            r.note_writer(1, place);
+        }
+        let noted = places(r.take_writers(1));
+        assert_eq!(noted, Some(vec![0, crate::ENTRIES - 1, 7]));
+        for place in [1, 2, 3, 4, 4, 5, 1] {
+            r.note_writer(1, place);
+        }
+        assert_eq!(places(r.take_writers(1)), None);
+        assert_eq!(places(r.take_writers(1)), Some(vec![]));
     }
 }
