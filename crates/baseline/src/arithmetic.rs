@@ -195,7 +195,15 @@ pub(crate) fn sub<A: HostAssembler, W: Width>(
     match (a.0, b.0) {
         (Val::Imm(x), Val::Imm(y)) => t(Val::Imm(x.wrapping_sub(y) & W::MASK)),
         (_, Val::Imm(0)) => a,
-        (a, b) => t(w.binary::<W>(Alu::Sub, a, b)),
+        (a, b) => {
+            let d = w.binary::<W>(Alu::Sub, a, b);
+            if let (64, Val::Imm(by)) = (W::BITS, b)
+                && let Ok(by) = i32::try_from(by as i64)
+            {
+                w.v.derive(d, a, -i64::from(by));
+            }
+            t(d)
+        }
     }
 }
 

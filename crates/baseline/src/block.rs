@@ -8,6 +8,7 @@ use crate::cold::{Cold, ColdKind, Target};
 use crate::host::{Cond, Fixup, HostAssembler, Reg, Size};
 use crate::loops::{Moves, Top};
 use crate::values::{Val, Values};
+use crate::window::{self, Opens};
 use crate::x87::{Known, X87Call};
 use arch::{Mode, Size as ModeSize};
 use cpu::native::{offset, site};
@@ -91,6 +92,8 @@ pub struct Block<'a> {
     pub cells: &'a [Cell],
     /// Where the code of each instruction starts, and at last where the code behind them does.
     pub marks: &'a [u32],
+    /// Accesses that do without the TLB.
+    pub windowed: u32,
     /// It goes on at its start by itself if it leads there, until attention is asked for.
     pub rounds: bool,
     /// Offset in its page of the first guest byte covered.
@@ -131,6 +134,14 @@ pub struct Baseline<A: HostAssembler> {
     /// Floating point may run on the host's unit, and so may vectors; else functions compute it.
     pub host_fp: bool,
     pub host_vectors: bool,
+    /// Accesses beside an earlier one of the block do without the TLB.
+    pub windows: bool,
+    /// Accesses of the block under construction that do.
+    pub(crate) windowed: u32,
+    /// Which accesses of each instruction open windows.
+    plan: Vec<Opens>,
+    /// Those of the instruction under construction.
+    pub(crate) opens: Opens,
     /// Flags that nobody can see are not worked out.
     pub drop_flags: bool,
     /// One processor runs: LOCK is a load and a store.
@@ -171,6 +182,10 @@ impl<A: HostAssembler> Baseline<A> {
             writable: None,
             checked: None,
             loops: true,
+            windows: true,
+            windowed: 0,
+            plan: Vec::new(),
+            opens: Opens::default(),
             drop_flags: true,
             alone: true,
             top: None,
@@ -194,6 +209,10 @@ impl<A: HostAssembler> Baseline<A> {
     ) -> Result<Block<'_>, TooWide> {
         self.begin(mode, start);
         decode::status::dead_flags(insns, &mut self.dead);
+        self.plan.clear();
+        if self.windows {
+            window::plan(insns, &mut self.plan);
+        }
         match rest {
             Some(host) => self.check_rest(host),
             None => self.open_loop(insns, start),
@@ -203,6 +222,7 @@ impl<A: HostAssembler> Baseline<A> {
             self.checked = None;
             self.len = i.len;
             self.more = n + 1 < insns.len();
+            self.opens = self.plan.get(n).copied().unwrap_or_default();
             self.marks.push(self.v.asm.position() as u32);
             self.unseen = self.drop_flags && self.dead.get(n).copied().unwrap_or(false);
             match table::row::<Self>(i.code) {
@@ -241,6 +261,7 @@ impl<A: HostAssembler> Baseline<A> {
             fixups: self.v.asm.fixups(),
             cells: &self.cells,
             marks: &self.marks,
+            windowed: self.windowed,
             rounds: self.top.is_some(),
             start,
             bytes,
@@ -261,6 +282,7 @@ impl<A: HostAssembler> Baseline<A> {
         self.x87 = Known::default();
         self.top = None;
         self.ended = false;
+        self.windowed = 0;
     }
 
     fn end_instruction(&mut self) {

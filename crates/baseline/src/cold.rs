@@ -5,6 +5,7 @@ use crate::block::{Baseline, Cell, Deferred, Near, inputs, stub};
 use crate::host::{HostAssembler, Label, Reg, Size, Src};
 use crate::loops::Moves;
 use crate::values::{Place, Spot, Val};
+use crate::window::{Far, Reach};
 use arch::Fault;
 use cpu::native::{Stubs, exit, offset, site};
 use semantics::emit::Cc;
@@ -41,6 +42,10 @@ pub(crate) enum ColdKind {
         value: Place,
         back: Label,
     },
+    /// An access that opens a window, where the TLB has no entry.
+    Reach(Reach),
+    /// An access that leaves its window's page.
+    Far(Far),
     /// Leaves with the instruction to be done by the evaluator, or with an exception.
     Leave { site: u64, reason: u64 },
     /// Loads the host's x87, then back.
@@ -107,7 +112,7 @@ impl<A: HostAssembler> Baseline<A> {
     }
 
     /// Puts a value into a `Cpu` field without changing a register.
-    fn write_place(&mut self, p: Place, to: i32) {
+    pub(crate) fn write_place(&mut self, p: Place, to: i32) {
         match p {
             Place::At(Spot::Imm(v)) => self.write_imm(to, v),
             Place::At(Spot::Reg(r)) => self.v.asm.store_cpu(Size::B64, to, r),
@@ -302,6 +307,8 @@ impl<A: HostAssembler> Baseline<A> {
                 self.v.asm.call_cpu(stub(offset_of!(Stubs, store)));
                 self.v.asm.jump(back);
             }
+            ColdKind::Reach(r) => self.write_reach(&r),
+            ColdKind::Far(f) => self.write_far(&f),
             ColdKind::Leave { site, reason } => {
                 self.write_imm(offset::SITE as i32, site);
                 self.leave(reason);

@@ -12,6 +12,7 @@ mod straddle;
 pub mod values;
 mod vector;
 pub mod vectors;
+mod window;
 pub mod x64;
 mod x64_vector;
 mod x64_x87;

@@ -98,6 +98,7 @@ impl<A: HostAssembler> Baseline<A> {
             fixups: self.v.asm.fixups(),
             cells: &self.cells,
             marks: &[],
+            windowed: 0,
             rounds: true,
             start: r.start,
             bytes: r.bytes,

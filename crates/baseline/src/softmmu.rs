@@ -102,6 +102,14 @@ pub(crate) fn load<A: HostAssembler, W: Width>(
     seg: Seg,
     addr: Typed<W64>,
 ) -> Result<Typed<W>, Ended> {
+    if let Some(v) = w.in_window::<W>(seg, addr.0, None) {
+        return Ok(t(v));
+    }
+    if w.opens.read
+        && let Some(v) = w.open_window::<W>(addr.0, None)
+    {
+        return Ok(t(v));
+    }
     let a = w.v.reg(addr.0);
     let (id, d) = w.v.fresh(W::BITS);
     let (_, scratch) = w.v.fresh(64);
@@ -133,6 +141,12 @@ pub(crate) fn store<A: HostAssembler, W: Width>(
         }
         w.v.asm.store_at(size::<W>(), ra, rd, rv);
         w.v.unlock();
+        return Ok(());
+    }
+    if w.in_window::<W>(seg, addr.0, Some(v.0)).is_some() {
+        return Ok(());
+    }
+    if w.opens.write && w.open_window::<W>(addr.0, Some(v.0)).is_some() {
         return Ok(());
     }
     let a = w.v.reg(addr.0);

@@ -5,6 +5,7 @@
 
 use crate::host::{Cond, HostAssembler, Reg, Size, Src};
 use crate::vectors::{Vector, Vectors};
+use crate::window::Window;
 use cpu::native::offset;
 
 /// A named value or a constant. Bits above the value's width are not defined unless [`Temp::width`] says so.
@@ -54,6 +55,8 @@ pub struct Temp {
     pub width: u32,
     /// Set until somebody asks for the value.
     pub lazy: Option<Lazy>,
+    /// The value that it is a known distance from, as an address, and the distance.
+    origin: Option<(u32, i64)>,
     /// The instruction that used it last.
     used: u32,
 }
@@ -78,6 +81,8 @@ pub struct Values<A> {
     pub now: u32,
     /// Which compare the host's flags hold, if any.
     pub host: Option<HostFlags>,
+    /// Pages that accesses of the block found: their addends are in registers, or the window is gone.
+    pub windows: Vec<Window>,
 }
 
 impl<A: HostAssembler> Default for Values<A> {
@@ -137,6 +142,7 @@ impl<A: HostAssembler> Values<A> {
             overflow: false,
             now: 0,
             host: None,
+            windows: Vec::new(),
         }
     }
 
@@ -153,6 +159,7 @@ impl<A: HostAssembler> Values<A> {
         self.overflow = false;
         self.now = 0;
         self.host = None;
+        self.windows.clear();
     }
 
     /// A new value that lives in a free register, which it answers and locks.
@@ -164,6 +171,7 @@ impl<A: HostAssembler> Values<A> {
             spill: None,
             width,
             lazy: None,
+            origin: None,
             used: self.now,
         });
         self.regs[usize::from(reg)] = Some(id);
@@ -174,6 +182,14 @@ impl<A: HostAssembler> Values<A> {
     /// A value that is worked out when it is needed.
     pub fn lazy(&mut self, lazy: Lazy) -> Val {
         let id = self.temps.len() as u32;
+        let origin = match lazy {
+            Lazy::Address {
+                base: Some(b),
+                index: None,
+                disp,
+            } => self.origin(b).map(|(root, d)| (root, d + i64::from(disp))),
+            _ => None,
+        };
         let width = match lazy {
             Lazy::Test(_) => 1,
             Lazy::Address { .. } => 64,
@@ -184,9 +200,28 @@ impl<A: HostAssembler> Values<A> {
             spill: None,
             width,
             lazy: Some(lazy),
+            origin,
             used: self.now,
         });
         Val::Temp(id)
+    }
+
+    /// The value that an address is a known distance from, itself if there is no other, and the distance.
+    pub fn origin(&self, v: Val) -> Option<(u32, i64)> {
+        let Val::Temp(id) = v else { return None };
+        Some(self.temps[id as usize].origin.unwrap_or((id, 0)))
+    }
+
+    /// The 64-bit value `v` was worked out as `from` plus `distance`.
+    pub fn derive(&mut self, v: Val, from: Val, distance: i64) {
+        if let (Val::Temp(id), Some((root, d))) = (v, self.origin(from)) {
+            self.temps[id as usize].origin = d.checked_add(distance).map(|d| (root, d));
+        }
+    }
+
+    /// The window whose addend a value is.
+    fn window_of(&self, id: u32) -> Option<usize> {
+        self.windows.iter().position(|w| w.addend == id)
     }
 
     /// The addressing mode that a value stands for, if it is still one.
@@ -233,7 +268,8 @@ impl<A: HostAssembler> Values<A> {
         for &r in A::POOL {
             if let Some(id) = self.regs[usize::from(r)].filter(|_| open(r, self.locked)) {
                 let t = &self.temps[id as usize];
-                let costs = t.spill.is_none() && self.backing(id).is_none();
+                let costs =
+                    t.spill.is_none() && self.backing(id).is_none() && self.window_of(id).is_none();
                 let rank = t.used * 2 + u32::from(costs);
                 if rank < best.0 {
                     best = (rank, r);
@@ -254,7 +290,9 @@ impl<A: HostAssembler> Values<A> {
         let Some(id) = self.regs[usize::from(reg)].take() else {
             return;
         };
-        if self.temps[id as usize].spill.is_none() && self.backing(id).is_none() {
+        if let Some(n) = self.window_of(id) {
+            self.windows.remove(n);
+        } else if self.temps[id as usize].spill.is_none() && self.backing(id).is_none() {
             self.spill(id, reg);
         }
         self.temps[id as usize].reg = None;
@@ -300,6 +338,7 @@ impl<A: HostAssembler> Values<A> {
             spill: None,
             width,
             lazy: None,
+            origin: None,
             used: self.now,
         });
         self.regs[usize::from(reg)] = Some(id);
@@ -603,6 +642,7 @@ impl<A: HostAssembler> Values<A> {
             if let Some(id) = self.regs[usize::from(r)]
                 && !kept.contains(&id)
                 && self.backing(id).is_none()
+                && self.window_of(id).is_none()
             {
                 self.regs[usize::from(r)] = None;
                 self.temps[id as usize].reg = None;
@@ -739,6 +779,7 @@ impl<A: HostAssembler> Values<A> {
                 self.temps[id as usize].reg = None;
             }
         }
+        self.windows.clear();
         self.forget_vectors();
         self.host = None;
         self.unlock();

@@ -537,7 +537,8 @@ impl HostAssembler for X64 {
         put!(self, xorl_rm(t, a));
         put!(self, shll_mi(t, 5u8));
         put!(self, andl_mi(t, (JUMPS as i32 - 1) << 5));
-        let field = |o: usize| GprMem::Mem(indexed(CPU, t, 0, (offset::JUMPS + o) as i32));
+        put!(self, addq_rm(t, mem(CPU, offset::JUMP_CACHE as i32)));
+        let field = |o: usize| mem(t, o as i32);
         put!(
             self,
             cmpq_rm(a, field(std::mem::offset_of!(JumpEntry, rip)))

@@ -7,7 +7,7 @@ pub const SPILLS: usize = 64;
 /// Scratch vectors.
 pub const VECTORS: usize = 16;
 /// log2 of [`JUMPS`].
-pub const JUMP_BITS: u32 = 14;
+pub const JUMP_BITS: u32 = 16;
 /// Entries of the jump cache.
 pub const JUMPS: usize = 1 << JUMP_BITS;
 
@@ -58,6 +58,8 @@ pub struct Stubs {
     pub vector: u64,
     /// A floating-point operation, likewise.
     pub fp: u64,
+    /// Fills the TLB for the access to `address` if it is to RAM and permitted; bit 0 of `site` is set for a store.
+    pub reach: u64,
     /// For regions: fills the TLB for the access to `address` if it is to RAM and permitted; bit 0 of `site` is set for a store.
     pub touch: u64,
     /// For regions: works out the status flags.
@@ -121,11 +123,14 @@ pub struct Native {
     pub vector: [u128; VECTORS],
     pub spill: [u64; SPILLS],
     pub stubs: Stubs,
-    pub jumps: [JumpEntry; JUMPS],
+    /// Address of [`Native::jumps`].
+    jump_cache: u64,
+    pub jumps: Box<[JumpEntry]>,
 }
 
 impl Default for Native {
     fn default() -> Self {
+        let jumps = vec![JumpEntry::NONE; JUMPS].into_boxed_slice();
         Self {
             page_base: 0,
             key: 0,
@@ -152,7 +157,8 @@ impl Default for Native {
             vector: [0; VECTORS],
             spill: [0; SPILLS],
             stubs: Stubs::default(),
-            jumps: [JumpEntry::NONE; JUMPS],
+            jump_cache: jumps.as_ptr() as u64,
+            jumps,
         }
     }
 }
@@ -204,7 +210,7 @@ pub mod offset {
     pub const VECTOR: usize = NATIVE + offset_of!(Native, vector);
     pub const SPILL: usize = NATIVE + offset_of!(Native, spill);
     pub const STUBS: usize = NATIVE + offset_of!(Native, stubs);
-    pub const JUMPS: usize = NATIVE + offset_of!(Native, jumps);
+    pub const JUMP_CACHE: usize = NATIVE + offset_of!(Native, jump_cache);
 }
 
 /// Why generated code was left: [`Native::value`]`[0]`.

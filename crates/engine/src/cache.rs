@@ -651,6 +651,7 @@ mod tests {
                 crossings: &[],
                 fixups: &[],
                 cells: &vec![cell; links],
+                windowed: 0,
                 marks: &[],
                 rounds: false,
                 start: addr as u32 & 0xfff,

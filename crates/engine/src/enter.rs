@@ -67,6 +67,7 @@ pub fn stubs() -> Stubs {
         flags: flags as *const () as u64,
         vector: vector as *const () as u64,
         fp: fp as *const () as u64,
+        reach: reach as *const () as u64,
         touch: touch as *const () as u64,
         status: status as *const () as u64,
         x87: load_x87 as *const () as u64,
@@ -319,6 +320,7 @@ const RESUME: u32 = 2;
 preserving!(load, slow_load);
 preserving!(store, slow_store);
 preserving!(flags, work_out_flags);
+preserving!(reach, fill_tlb);
 regional!(touch, fill_tlb);
 regional!(status, work_out_flags);
 plain!(helper, call_helper);

@@ -14,6 +14,8 @@ pub struct Options {
     pub chain: bool,
     /// Blocks that lead to their own start keep guest registers in host registers; needs `chain`.
     pub loops: bool,
+    /// Accesses of a block beside an earlier one do without the TLB.
+    pub windows: bool,
     /// Status flags that nobody can see are not worked out.
     pub flags: bool,
     /// Linked blocks jump to each other, not through a word of data.
@@ -69,9 +71,10 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            code_cache: 64 << 20,
+            code_cache: 256 << 20,
             chain: true,
             loops: true,
+            windows: true,
             flags: true,
             alone: true,
             direct: true,
@@ -190,6 +193,11 @@ pub const SWITCHES: &[Switch] = &[
         name: "no-warm-up",
         what: "blocks are translated at once, not evaluated a few times first",
         off: |o| (o.first, o.changing) = (0, 0),
+    },
+    Switch {
+        name: "no-windows",
+        what: "each memory access of a block looks at the TLB, also beside an earlier one",
+        off: |o| o.windows = false,
     },
     Switch {
         name: "no-x87",

@@ -94,6 +94,7 @@ impl Engine {
         (writer.host_fp, writer.host_vectors) = (options.fp, options.simd);
         writer.loops = loops;
         writer.drop_flags = options.flags;
+        writer.windows = options.windows;
         writer.alone = options.alone;
         Ok(Self {
             cache: Cache::new(arena, options.direct),
@@ -173,6 +174,7 @@ impl Engine {
         (s.invalidated, s.evicted) = (counts.invalidated, counts.evicted);
         (s.evictions, s.live) = (counts.evictions, counts.live);
         s.direct_links = counts.direct;
+        s.jumps_emptied = self.jumps.emptied;
         (s.decoded, s.decode_ns) = (cpu.counters.decoded, cpu.counters.decode_ns);
     }
 
@@ -291,7 +293,7 @@ impl Engine {
                 .tlb
                 .page_of_code(cpu.class as usize, linear)
                 .unwrap_or((u32::MAX, false));
-            self.jumps.note(place, linear, shift, !user && !global);
+            self.jumps.note(cpu.rip, linear, shift, !user && !global);
             self.cache.note_jump(id, cpu.rip);
             let n = &mut cpu.native;
             n.jumps[place] = JumpEntry {
@@ -340,6 +342,7 @@ impl Engine {
                     s.guest_instructions += u64::from(b.instructions);
                     s.guest_bytes += u64::from(b.bytes);
                     s.host_bytes += b.code.len() as u64;
+                    s.windowed += u64::from(b.windowed);
                     if self.options.alone {
                         let own = &insns[..b.instructions as usize];
                         s.plain_locks += own.iter().filter(|i| i.lock).count() as u64;

@@ -10,6 +10,8 @@ pub struct EngineStats {
     pub guest_instructions: u64,
     pub guest_bytes: u64,
     pub host_bytes: u64,
+    /// Memory accesses among them that lie beside an earlier one and do without the TLB.
+    pub windowed: u64,
     /// Instructions with LOCK among them, translated as if they had none.
     pub plain_locks: u64,
     /// Nanoseconds spent translating.
@@ -56,6 +58,8 @@ pub struct EngineStats {
     pub evictions: u64,
     /// Translations that are.
     pub live: u64,
+    /// Times that the whole jump cache was emptied.
+    pub jumps_emptied: u64,
     /// Links that were made jumps to their target.
     pub direct_links: u64,
     /// Bytes of the code cache in use, and its size.
