@@ -26,7 +26,7 @@ impl Ecam {
 
 /// The function and register at `offset`, for an access that stays inside a doubleword of its first 256 bytes.
 fn register(offset: u64, size: AccessSize) -> Option<(Address, u8)> {
-    let inside = offset % 4 + size.bytes() as u64 <= 4;
+    let inside = offset % 4 + size.bytes() <= 4;
     (offset < Ecam::SIZE && offset & 0xf00 == 0 && inside)
         .then_some((Address((offset >> 12) as u8), offset as u8))
 }
