@@ -76,7 +76,11 @@ impl<A: HostAssembler> Baseline<A> {
     /// The same for a stub that preserves registers: vector registers only if there is something in them.
     fn access_site(&self, extra: u64) -> u64 {
         let vectors = if self.v.x.live() { site::VECTORS } else { 0 };
-        self.site(extra) | vectors
+        let windows = match self.v.windows.is_empty() {
+            true => 0,
+            false => site::WINDOWS,
+        };
+        self.site(extra) | vectors | windows
     }
 
     pub(crate) fn snapshot(&self) -> Option<Snapshot> {

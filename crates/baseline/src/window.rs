@@ -6,7 +6,7 @@
 //!
 //! Invariant: where a window is used, control came by its first access with the tag found, so that its page is RAM, permitted, and at the
 //! addend. The first access is done by the evaluator, which leaves the block, where that cannot be had (devices, faults, an access over the
-//! page's end).
+//! page's end); so is a store to the bus while there are windows, as it may change where memory is.
 
 use crate::block::{Baseline, stub};
 use crate::cold::{Cold, ColdKind};
@@ -152,15 +152,17 @@ pub fn plan(insns: &[Insn], out: &mut Vec<Opens>) {
         if let Some(r) = replaces(i) {
             later[usize::from(r & 15)] = Opens::default();
         }
-        // A write may be followed by both, a read by reads.
-        for (r, write) in accesses(i).into_iter().flatten() {
+        // A write may be followed by both, a read by reads. What an instruction writes after it read a device must not be begun anew.
+        let accesses = accesses(i);
+        let both = accesses.iter().flatten().count() == 2;
+        for (r, write) in accesses.into_iter().flatten() {
             let l = later[usize::from(r & 15)];
             match write {
-                true => opens.write |= l.read || l.write,
+                true => opens.write |= !both && (l.read || l.write),
                 false => opens.read |= l.read,
             }
         }
-        for (r, write) in accesses(i).into_iter().flatten() {
+        for (r, write) in accesses.into_iter().flatten() {
             let l = &mut later[usize::from(r & 15)];
             match write {
                 true => l.write = true,

@@ -157,6 +157,14 @@ impl Cpu {
         Ok(code)
     }
 
+    /// Whether a store of `bytes` bytes would go to the bus, in part at least. Faults as the store would.
+    pub fn stores_to_bus(&mut self, class: Class, addr: u64, bytes: u64) -> Result<bool, Fault> {
+        let last = self.wrapped(addr.wrapping_add(bytes - 1));
+        let bus = |t: Target| matches!(t, Target::Bus(_));
+        Ok(bus(self.resolve(class, addr, Access::Write)?)
+            || bus(self.resolve(class, last, Access::Write)?))
+    }
+
     /// Whether a store inside one page would change code.
     fn is_code(&mut self, class: Class, addr: u64, bytes: u64) -> Result<bool, Fault> {
         Ok(match self.resolve(class, addr, Access::Write)? {

@@ -277,6 +277,9 @@ pub mod site {
     /// Host vector registers hold values that the stub must preserve.
     pub const VECTORS: u64 = 1 << 27;
 
+    /// The block relies on pages that it found before: a store to the bus, which may change where memory is, must end it.
+    pub const WINDOWS: u64 = 1 << 26;
+
     /// Packs the distance from the page's start, the instructions retired before and what is accessed.
     pub const fn pack(at: i64, done: u32, extra: u64) -> u64 {
         (at as u64 & 0xffff) | (done as u64 & 0xff) << 16 | extra << 24
@@ -300,7 +303,7 @@ pub mod site {
             _ => arch::Seg::Ds,
         }
     }
-    /// What is accessed: log2 of the size in bits 1:0, [`VECTORS`] in bit 3, the segment from bit 4.
+    /// What is accessed: log2 of the size in bits 1:0, [`WINDOWS`] in bit 2, [`VECTORS`] in bit 3, the segment from bit 4.
     pub const fn extra(site: u64) -> u64 {
         site >> 24
     }

@@ -372,6 +372,13 @@ extern "C" fn slow_store(cpu: &mut Cpu) -> u32 {
         Ok(true) => return stop(cpu, exit::EVALUATE, 0),
         Ok(false) => {}
     }
+    if cpu.native.site & site::WINDOWS != 0 {
+        match cpu.stores_to_bus(class, addr, 1 << (extra & 3)) {
+            Err(f) => return fault(cpu, f),
+            Ok(true) => return stop(cpu, exit::EVALUATE, 0),
+            Ok(false) => {}
+        }
+    }
     let done = match extra & 3 {
         0 => cpu.store_linear(class, seg, addr, v as u8),
         1 => cpu.store_linear(class, seg, addr, v as u16),

@@ -120,7 +120,7 @@ impl LargePages {
 const LOCAL: usize = 1024;
 
 /// Address spaces kept besides the live one.
-const PARKED: usize = 7;
+const PARKED: usize = 13;
 
 /// The TLB: the live address space, and those that the guest asked to keep (Vol. 3A, 4.10.1).
 pub struct Tlb {
@@ -427,7 +427,9 @@ impl Tlb {
         let Some(host) = ram.host_frame(frame) else {
             return;
         };
-        let (write, guarded) = (tags[1], tags[1] && ram.is_guarded(frame));
+        // Where a write tag stands reads may go as well: memory that shadows a ROM (writes to RAM, reads from the bus) gets none.
+        let write = tags[0] && tags[1];
+        let guarded = write && ram.is_guarded(frame);
         if write && !guarded {
             ram.note_writer(frame, index(linear));
         }
@@ -630,11 +632,27 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_read_is_not_written_past_the_slow_path() {
+        let ram = Ram::new(0x10_000).unwrap();
+        let mut t = Tlb::new();
+        t.fill(
+            &ram,
+            Class::User,
+            0x5000,
+            1,
+            [false, true, false],
+            12,
+            false,
+        );
+        assert!(!t.write(Class::User as usize, 0x5000, 1u8) && !has(&t, 0x5000));
+    }
+
+    #[test]
     fn no_more_address_spaces_are_kept_than_there_is_room_for() {
         let ram = Ram::new(0x10_000).unwrap();
         let mut t = Tlb::new();
         page(&mut t, &ram, 0x5000, 1, false);
-        for pcid in 1..=8 {
+        for pcid in 1..=PARKED as u16 + 1 {
             t.switch(pcid, true);
         }
         assert_eq!(t.parked.len(), PARKED);

@@ -43,10 +43,14 @@ pub fn into(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
 /// kvm-unit-tests saw it on the chips.
 pub fn int1(cpu: &mut Cpu, i: &Insn) -> Result<(), Stop> {
     let next = next_rip(cpu, i);
-    cpu.enter(Exception::DB as u8, Origin::External, None, next, false)?;
-    match std::mem::take(&mut cpu.pending_debug) {
-        0 => {}
-        held => cpu.note_debug(held),
+    // A task gate may owe a trap of its own.
+    let held = std::mem::take(&mut cpu.pending_debug);
+    if let Err(f) = cpu.enter(Exception::DB as u8, Origin::External, None, next, false) {
+        cpu.pending_debug |= held;
+        return Err(f.into());
+    }
+    if held != 0 {
+        cpu.note_debug(held);
     }
     Err(Stop::Branch)
 }
