@@ -68,11 +68,13 @@ fn round(
         .spawn()
         .unwrap();
     let mut child = Running(child);
-    let serial = BufReader::new(child.0.stdout.take().unwrap());
+    let mut serial = BufReader::new(child.0.stdout.take().unwrap());
     let (to, kept) = mpsc::channel();
     let reader = std::thread::spawn(move || {
-        for line in serial.split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(&line).into_owned();
+        let mut bytes = Vec::new();
+        // A line without its end was cut off by the kill: its numbers may be, too.
+        while serial.read_until(b'\n', &mut bytes).is_ok() && bytes.ends_with(b"\n") {
+            let line = String::from_utf8_lossy(&std::mem::take(&mut bytes)).into_owned();
             let mut words = line.split_whitespace();
             if let (Some("kept"), Some(n), Some(s)) = (words.next(), words.next(), words.next())
                 && let (Ok(n), Ok(s)) = (n.parse(), s.parse())
