@@ -4,7 +4,8 @@
 use crate::block::{Baseline, Cell, Deferred, Near, inputs, stub};
 use crate::host::{HostAssembler, Label, Reg, Size, Src};
 use crate::loops::Moves;
-use crate::values::{Place, Spot, Val};
+use crate::places::{Place, Spot};
+use crate::values::Val;
 use crate::window::{Far, Reach};
 use arch::Fault;
 use cpu::native::{Stubs, exit, offset, site};
@@ -73,14 +74,18 @@ pub(crate) enum Target {
 }
 
 impl<A: HostAssembler> Baseline<A> {
-    /// The same for a stub that preserves registers: vector registers only if there is something in them.
+    /// What tells a stub that preserves registers that there is something in vector registers.
+    pub(crate) fn live_vectors(&self) -> u64 {
+        if self.v.x.live() { site::VECTORS } else { 0 }
+    }
+
+    /// The site for a stub of a slow access.
     fn access_site(&self, extra: u64) -> u64 {
-        let vectors = if self.v.x.live() { site::VECTORS } else { 0 };
         let windows = match self.v.windows.is_empty() {
             true => 0,
             false => site::WINDOWS,
         };
-        self.site(extra) | vectors | windows
+        self.site(extra) | self.live_vectors() | windows
     }
 
     pub(crate) fn snapshot(&self) -> Option<Snapshot> {

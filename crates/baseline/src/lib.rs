@@ -6,6 +6,7 @@ mod cold;
 pub mod emit;
 pub mod host;
 mod loops;
+pub mod places;
 pub mod region;
 mod softmmu;
 mod straddle;

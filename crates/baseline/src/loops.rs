@@ -5,7 +5,8 @@
 
 use crate::block::Baseline;
 use crate::host::{HostAssembler, Label, Reg, Size};
-use crate::values::{Spot, offset_of_gpr};
+use crate::places::Spot;
+use crate::values::offset_of_gpr;
 use crate::vectors::offset_of_xmm;
 use decode::{Insn, Mem, Operand};
 

@@ -4,7 +4,8 @@
 //! their instruction, but as what a guest register holds.
 
 use crate::host::{HostAssembler, Reg};
-use crate::values::{Spot, Values};
+use crate::places::Spot;
+use crate::values::Values;
 use cpu::native::{VECTORS, offset};
 
 /// A vector by its name.

@@ -12,9 +12,10 @@ use crate::block::{Baseline, stub};
 use crate::cold::{Cold, ColdKind};
 use crate::emit::{access, size};
 use crate::host::{Alu, Cond, HostAssembler, Label, Reg, Size, Src};
-use crate::values::{Place, Val};
+use crate::places::Place;
+use crate::values::Val;
 use arch::{PAGE_SIZE, Seg};
-use cpu::native::{Stubs, offset, site};
+use cpu::native::{Stubs, offset};
 use decode::{Insn, Mem, Mnemonic, Operand};
 use memory::Entry;
 use semantics::emit::Width;
@@ -54,8 +55,8 @@ enum Check {
     None,
     /// It ends that many bytes behind the last known one, which lies this far from its address.
     Above { by: i64, known: i64 },
-    /// The same before the first known one.
-    Below { by: i64, known: i64 },
+    /// It begins that many bytes before the first known one.
+    Below { by: i64 },
 }
 
 /// The other side of a check: the access leaves the window's page.
@@ -102,7 +103,6 @@ impl Window {
             }),
             (true, false) if self.first - offset <= REACH => Some(Check::Below {
                 by: self.first - offset,
-                known: self.first - offset,
             }),
             _ => None,
         }
@@ -154,7 +154,7 @@ pub fn plan(insns: &[Insn], out: &mut Vec<Opens>) {
         }
         // A write may be followed by both, a read by reads. What an instruction writes after it read a device must not be begun anew.
         let accesses = accesses(i);
-        let both = accesses.iter().flatten().count() == 2;
+        let both = accesses[1].is_some() && i.ops.contains(&Operand::Mem);
         for (r, write) in accesses.into_iter().flatten() {
             let l = later[usize::from(r & 15)];
             match write {
@@ -212,7 +212,7 @@ impl<A: HostAssembler> Baseline<A> {
         let checked = match check {
             Check::None => None,
             Check::Above { by, known } => Some((PAGE_SIZE as i64 - by, known, Cond::Uge)),
-            Check::Below { by, known } => Some((by, known, Cond::Ult)),
+            Check::Below { by } => Some((by, by, Cond::Ult)),
         };
         if let Some((limit, known, leaves)) = checked {
             let (_, t) = self.v.fresh(64);
@@ -269,13 +269,13 @@ impl<A: HostAssembler> Baseline<A> {
         let (entry, back) = (self.v.asm.label(), self.v.asm.label());
         let write = stored.is_some();
         let place = self.v.place(addr);
-        let live = if self.v.x.live() { site::VECTORS } else { 0 };
+        let site = u64::from(write) | self.live_vectors();
         self.cold.push(Cold {
             entry,
             flags: None,
             kind: ColdKind::Reach(Reach {
                 addr: place,
-                site: u64::from(write) | live,
+                site,
                 a,
                 bytes: W::BYTES,
                 write,
@@ -350,8 +350,8 @@ mod tests {
         assert_eq!(w.check(20, 4), Some(Check::None));
         assert_eq!(w.check(24, 8), Some(Check::Above { by: 8, known: -1 }));
         assert_eq!(w.check(20, 8), Some(Check::Above { by: 4, known: 3 }));
-        assert_eq!(w.check(8, 8), Some(Check::Below { by: 8, known: 8 }));
-        assert_eq!(w.check(12, 8), Some(Check::Below { by: 4, known: 4 }));
+        assert_eq!(w.check(8, 8), Some(Check::Below { by: 8 }));
+        assert_eq!(w.check(12, 8), Some(Check::Below { by: 4 }));
         assert_eq!(w.check(8, 32), None);
         assert_eq!(w.check(REACH + 24, 8), None);
         assert_eq!(w.check(16 - REACH - 1, 1), None);

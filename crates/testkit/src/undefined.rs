@@ -360,7 +360,7 @@ fn is_vendors_choice(case: &Case, i: &Instruction, after: &Outcome) -> bool {
 /// - PUSH of a segment register: "written on the stack using a 16-bit move" (SDM Vol. 2B); POP reads as much, which matters to #AC.
 /// - MOVUPS and MOVUPD: no #AC.
 /// - DPPS and DPPD: which of two NaNs the sum takes.
-/// - String instructions: what a fault in the midst leaves.
+/// - String instructions: what a fault in the midst leaves; and REP with 32-bit addresses and ECX = 0 in 64-bit mode clears the upper halves.
 /// - PAUSE with prefixes.
 /// - An MMX store that faults has entered MMX state.
 /// - An x87 store whose unmasked exception keeps it from storing does not look at the page.
@@ -375,12 +375,14 @@ fn is_intels_choice(case: &Case, i: &Instruction, after: &Outcome) -> bool {
     let stores = i.op0_kind() == OpKind::Memory;
     let mmx = stores && i.op_count() > 1 && i.op1_register().is_mm() && after.fault.is_some();
     let x87 = stores && is_x87(i) && after.fault.is_none() && after.state.fx16(2) & ES != 0;
+    let string = i.is_string_instruction();
+    let none = case.bits == Bits::B64 && case.state.gpr[1] as u32 == 0;
     match i.mnemonic() {
         M::Push => segment,
         M::Pop => segment && checked,
         M::Movups | M::Movupd => checked,
         M::Dpps | M::Dppd | M::Pause => true,
-        _ => mmx || x87 || i.is_string_instruction(),
+        _ => mmx || x87 || string && (none || after.fault.is_some()),
     }
 }
 

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
-use crate::{guest, host};
+use crate::guest;
 
 /// Run kvm-unit-tests (a built checkout) under Ferry
 #[derive(clap::Args)]
@@ -114,15 +114,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     })?;
     let tests = select(parse(&text), &args.tests)?;
     if args.compare {
-        ensure!(
-            host::has_program("qemu-system-x86_64"),
-            "there is no qemu-system-x86_64 (Debian: apt-get install qemu-system-x86)"
-        );
+        guest::need_qemu()?;
     }
-    let ferry = match &args.ferry {
-        Some(path) => path.clone(),
-        None => guest::ferry()?,
-    };
+    let ferry = guest::ferry_or(&args.ferry)?;
     let limit = Duration::from_secs(args.timeout);
     let (mut bad, mut passed) = (0, 0);
     for test in &tests {
@@ -209,7 +203,7 @@ fn own(ferry: &Path, image: &Path, test: &Test) -> Command {
 }
 
 fn qemu(image: &Path, test: &Test) -> Command {
-    let mut c = Command::new("qemu-system-x86_64");
+    let mut c = Command::new(guest::QEMU);
     c.args("-M pc -accel tcg -m 512M -display none -no-reboot -nodefaults".split(' '));
     c.args("-serial stdio -device pc-testdev -device pci-testdev".split(' '));
     c.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x4", "-cpu"]);

@@ -47,10 +47,7 @@ impl Cost {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let ferry = match &args.vm {
-        Some(path) => path.clone(),
-        None => guest::ferry()?,
-    };
+    let ferry = guest::ferry_or(&args.vm)?;
     let mut works = args.works.clone();
     if let Some(file) = &args.sizes {
         works.extend(sizes(file)?);

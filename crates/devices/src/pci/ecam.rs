@@ -31,13 +31,25 @@ fn register(offset: u64, size: AccessSize) -> Option<(Address, u8)> {
         .then_some((Address((offset >> 12) as u8), offset as u8))
 }
 
-/// A quadword in two halves; whatever else crosses a doubleword reaches nothing, which the specification leaves open.
-fn halves(offset: u64, size: AccessSize) -> impl Iterator<Item = (u32, Option<(Address, u8)>)> {
-    let (count, part) = match size {
+/// How an access is done: a quadword in two halves. Whatever else crosses a doubleword reaches nothing, which the specification leaves open.
+fn parts(offset: u64, size: AccessSize) -> impl Iterator<Item = Part> {
+    let (count, size) = match size {
         AccessSize::Qword => (2, AccessSize::Dword),
         _ => (1, size),
     };
-    (0..count).map(move |n| (32 * n, register(offset + u64::from(4 * n), part)))
+    (0..count).map(move |n| Part {
+        size,
+        shift: 32 * n,
+        register: register(offset + u64::from(4 * n), size),
+    })
+}
+
+/// One configuration cycle.
+struct Part {
+    size: AccessSize,
+    /// Where its bits stand in the value.
+    shift: u32,
+    register: Option<(Address, u8)>,
 }
 
 impl Device for Ecam {
@@ -46,30 +58,20 @@ impl Device for Ecam {
     }
 
     fn mmio_read(&mut self, _: usize, offset: u64, size: AccessSize) -> u64 {
-        let part = if size == AccessSize::Qword {
-            AccessSize::Dword
-        } else {
-            size
-        };
-        halves(offset, size).fold(0, |value, (shift, found)| {
-            let half = match found {
-                Some((at, register)) => self.pci.config_read(at, register, part),
-                None => part.mask() as u32,
+        parts(offset, size).fold(0, |value, part| {
+            let bits = match part.register {
+                Some((at, register)) => self.pci.config_read(at, register, part.size),
+                None => part.size.mask() as u32,
             };
-            value | u64::from(half) << shift
+            value | u64::from(bits) << part.shift
         })
     }
 
     fn mmio_write(&mut self, _: usize, offset: u64, size: AccessSize, value: u64) {
-        let part = if size == AccessSize::Qword {
-            AccessSize::Dword
-        } else {
-            size
-        };
-        for (shift, found) in halves(offset, size) {
-            if let Some((at, register)) = found {
-                self.pci
-                    .config_write(at, register, part, (value >> shift) as u32);
+        for part in parts(offset, size) {
+            if let Some((at, register)) = part.register {
+                let bits = (value >> part.shift) as u32;
+                self.pci.config_write(at, register, part.size, bits);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Why a kernel cannot be started.
 
+use crate::layout;
+
 /// What is wrong with the kernel file, or with what was asked to be loaded beside it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
@@ -68,7 +70,8 @@ pub enum Error {
     Entry { entry: u64 },
 
     #[error(
-        "the kernel needs memory from {start:#x} to {end:#x}, which the machine does not have as RAM that is free for kernels: from 0x8000 to 0x20000, from 0x30000 to 0x9fc00, and at or above 1 MiB (RAM below 4 GiB ends at {has:#x}); give it more --memory or another kernel"
+        "the kernel needs memory from {start:#x} to {end:#x}, which the machine does not have as RAM that is free for kernels: from {:#x} to {:#x}, from {:#x} to {:#x}, and at or above 1 MiB (RAM below 4 GiB ends at {has:#x}); give it more --memory or another kernel",
+        layout::BOOT_INFO_END, layout::COMMAND_LINE.0, layout::COMMAND_LINE_END, layout::EBDA
     )]
     KernelMemory { start: u64, end: u64, has: u64 },
     #[error(

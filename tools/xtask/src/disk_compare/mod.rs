@@ -6,7 +6,7 @@
 
 use crate::guest::{self, Kind, cpio, initramfs};
 use crate::{bench_compare, host, mips};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -76,14 +76,8 @@ struct Side {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    ensure!(
-        host::has_program("qemu-system-x86_64"),
-        "there is no qemu-system-x86_64 (Debian: apt-get install qemu-system-x86)"
-    );
-    let ferry = match &args.ferry {
-        Some(path) => path.clone(),
-        None => guest::ferry()?,
-    };
+    guest::need_qemu()?;
+    let ferry = guest::ferry_or(&args.ferry)?;
     let dir = host::cache()?.join("disk-compare");
     host::make_dir(&dir)?;
     println!(
@@ -220,7 +214,7 @@ fn own(
 }
 
 fn qemu([kernel, initrd, image]: [&Path; 3], on: Interface, format: Format) -> Command {
-    let mut c = Command::new("qemu-system-x86_64");
+    let mut c = Command::new(guest::QEMU);
     c.args("-M pc -accel tcg -cpu qemu64 -m 512M -display none -no-reboot -nodefaults".split(' '));
     c.args(["-serial", "stdio", "-append", LINE]);
     c.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);

@@ -46,6 +46,23 @@ pub fn ferry() -> Result<PathBuf> {
     run::ferry("ferry")
 }
 
+/// The ferry that was asked for, or the release build.
+pub fn ferry_or(asked: &Option<PathBuf>) -> Result<PathBuf> {
+    asked.clone().map_or_else(ferry, Ok)
+}
+
+/// The peer of a comparison.
+pub const QEMU: &str = "qemu-system-x86_64";
+
+/// Tells what to install where the peer is missing.
+pub fn need_qemu() -> Result<()> {
+    anyhow::ensure!(
+        crate::host::has_program(QEMU),
+        "there is no {QEMU} (Debian: apt-get install qemu-system-x86)"
+    );
+    Ok(())
+}
+
 /// The path of a file of the guest cache, fetched or made if it is missing.
 pub fn path(kind: Kind) -> Result<PathBuf> {
     fetch::Cache::open()?.path(kind)
