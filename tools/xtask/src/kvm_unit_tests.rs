@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::guest;
 
@@ -118,13 +118,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let ferry = guest::ferry_or(&args.ferry)?;
     let limit = Duration::from_secs(args.timeout);
-    let (mut bad, mut passed) = (0, 0);
+    let (mut bad, mut passed, mut ran) = (0, 0, 0);
     for test in &tests {
         let image = args.tree.join("x86").join(test.get("file"));
         if !image.exists() {
             println!("{:<28} not built", test.name);
             continue;
         }
+        ran += 1;
         let (verdict, said) = watch(&mut own(&ferry, &image, test), limit)?;
         let (theirs, line) = match args.compare {
             true => {
@@ -146,12 +147,18 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             }
         }
     }
+    ensure!(
+        ran > 0,
+        "none of the {} tests is built in {}: run its ./configure and make",
+        tests.len(),
+        args.tree.display()
+    );
     let against = if args.compare {
         " that QEMU passes"
     } else {
         ""
     };
-    println!("{passed} of {} passed, {bad} failed{against}", tests.len());
+    println!("{passed} of {ran} passed, {bad} failed{against}");
     Ok(match bad {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
